@@ -1,0 +1,154 @@
+"""Key -> file: atomic writes, checksums, fingerprints, locks. Nobody else writes files.
+
+An artifact is a set of arrays beside a manifest, `KEY.json`, which is written last. It holds the fingerprint of all
+that the arrays depend on, the sha256 of each array file, and what is worth knowing about how they were made. A
+manifest whose arrays are missing, short or altered is *damaged*, one with another fingerprint is *stale*; both are
+made again by whoever asked.
+"""
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import filelock
+import numpy as np
+
+from retrieval.errors import Busy
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Arrays of one key as they lie on disk.
+
+    Attributes:
+        fingerprint: Of everything the arrays depend on.
+        arrays: Name to memory-mapped array, read-only.
+        meta: What else the maker recorded: provenance, never part of the key.
+    """
+
+    fingerprint: str
+    arrays: Mapping[str, np.ndarray]
+    meta: Mapping[str, Any]
+
+
+def fingerprint(**parts: Any) -> str:
+    """A 32-digit hexadecimal digest of named, JSON-representable parts; the order of names does not matter."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """The hexadecimal digest of a file's bytes; remembered while its size and time stay the same."""
+    stat = path.stat()
+    return _file_digest(path, algorithm, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4096)
+def _file_digest(path: Path, algorithm: str, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file whole or not at all: into a neighbour, synced, then renamed over `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder to sync it
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a JSON document atomically, indented, keys in the order given."""
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomic(path, lambda stream: stream.write(text.encode()))
+
+
+def read_json(path: Path) -> Any | None:
+    """The document at `path`; None where there is none, or where it is damaged (which is logged)."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        log.warning("%s is damaged (%s) and will be made again.", path, error)
+        return None
+
+
+def _manifest(root: Path, key: str) -> Path:
+    return root / f"{key}.json"
+
+
+def save(root: Path, key: str, *, arrays: Mapping[str, np.ndarray], fingerprint: str, meta: Mapping[str, Any]) -> None:
+    """Write the arrays of a key, then its manifest."""
+    files = {}
+    for name, array in arrays.items():
+        path = root / f"{key}.{name}.npy"
+        write_atomic(path, functools.partial(np.save, arr=np.ascontiguousarray(array), allow_pickle=False))
+        files[name] = {"file": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path)}
+    document = {"fingerprint": fingerprint, "files": files, "meta": dict(meta)}
+    write_json(_manifest(root, key), document)
+
+
+def load(roots: tuple[Path, ...], key: str, *, fingerprint: str) -> Artifact | None:
+    """The first sound artifact of a key with this fingerprint; None if there is none (a damaged one is logged)."""
+    for root in roots:
+        document = read_json(_manifest(root, key))
+        if not isinstance(document, dict) or document.get("fingerprint") != fingerprint:
+            continue
+        try:
+            arrays = {name: _open_array(root / key, entry) for name, entry in document["files"].items()}
+            return Artifact(fingerprint=fingerprint, arrays=arrays, meta=document["meta"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s is damaged (%s) and will be made again.", _manifest(root, key), error)
+    return None
+
+
+def _open_array(stem: Path, entry: Mapping[str, Any]) -> np.ndarray:
+    path = stem.parent / entry["file"]
+    if path.stat().st_size != entry["bytes"] or file_digest(path) != entry["sha256"]:
+        raise ValueError(f"{path.name} does not have the recorded size or checksum")
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+@contextmanager
+def lock(path: Path, *, what: str) -> Iterator[None]:
+    """Hold the lock file `path`; raise Busy at once if another process has it. It is freed when its holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = filelock.FileLock(path, blocking=False)
+    try:
+        held.acquire()
+    except filelock.Timeout as error:
+        raise Busy(f"Another process is at work on {what}.", remedy="Wait until it has finished, then try again.") from error
+    try:
+        yield
+    finally:
+        held.release()

@@ -1,0 +1,57 @@
+"""Where data, weights, shipped results and the cache lie: the only reader of the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+SHIPPED = Path(__file__).resolve().parent.parent / "precomputed"
+
+
+@dataclass(frozen=True)
+class Roots:
+    """The folders a run works with.
+
+    Attributes:
+        data: Folders searched for data files, in order; never written.
+        weights: A folder with one folder per encoder; never written. None where the user named none.
+        precomputed: What is shipped: embeddings, neighbours, results, published figures; only read.
+        cache: All that is computed, converted or downloaded; looked at first.
+        made: Where computed embeddings, neighbours and results are written: the cache, unless told otherwise.
+    """
+
+    data: tuple[Path, ...]
+    weights: Path | None
+    precomputed: Path
+    cache: Path
+    made: Path
+
+    @property
+    def lookup(self) -> tuple[Path, ...]:
+        """Folders searched for computed artifacts, first hit wins."""
+        return tuple(dict.fromkeys((self.made, self.cache, self.precomputed)))
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def roots_from_environment(environ: Mapping[str, str] = os.environ) -> Roots:
+    """Read RETRIEVAL_DATA, RETRIEVAL_WEIGHTS, RETRIEVAL_PRECOMPUTED and RETRIEVAL_CACHE.
+
+    RETRIEVAL_DATA may name several folders, separated as in PATH; `~/.medmnist` is searched after them.
+    """
+    named = [_folder(part) for part in environ.get("RETRIEVAL_DATA", "").split(os.pathsep) if part]
+    weights = environ.get("RETRIEVAL_WEIGHTS")
+    cache = environ.get("RETRIEVAL_CACHE")
+    cache_root = _folder(cache) if cache else Path(platformdirs.user_cache_dir("medical-image-retrieval"))
+    precomputed = environ.get("RETRIEVAL_PRECOMPUTED")
+    return Roots(
+        data=(*named, Path.home() / ".medmnist"),
+        weights=_folder(weights) if weights else None,
+        precomputed=_folder(precomputed) if precomputed else SHIPPED,
+        cache=cache_root,
+        made=cache_root,
+    )
