@@ -1,8 +1,7 @@
 """What a Dataset, a Split and a Group are."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -54,7 +53,7 @@ class Dataset:
     licence: str
     url: str
     citation: str
-    files: Mapping[int, DataFile] = MappingProxyType({})
+    files: Mapping[int, DataFile] = field(default_factory=dict)
     synthetic: bool = False
 
     def shape(self, size: int, split: str) -> tuple[int, ...]:

@@ -6,8 +6,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from retrieval.pictures.resampling import Interpolation
+
 Library = Literal["keras", "timm", "builtin"]
-Interpolation = Literal["pil_bicubic", "cv2_linear", "cv2_cubic"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class WeightsSource:
         package: The Python package that carries the file, if one does.
         member: Its path inside that package.
         url: The publisher's address, if it is downloaded.
+        md5: Of the file at that address.
         digest: Over names, shapes and bytes of the tensors (not of the container); what makes weights *verified*.
         containers: Digest (`algorithm:hex`) of files known to hold exactly these tensors, so that they need not be opened.
         bytes: Approximate size of the file.
@@ -29,6 +31,7 @@ class WeightsSource:
     package: str = ""
     member: str = ""
     url: str = ""
+    md5: str = ""
     containers: tuple[str, ...] = ()
     bytes: int = 0
 
@@ -115,6 +118,6 @@ class Encoder(Protocol):
     spec: EncoderSpec
     weights_digest: str
 
-    def embed(self, pictures: np.ndarray) -> np.ndarray:
-        """Raw features of uint8 pictures [N, H, W] or [N, H, W, 3], all of one size: float32 [N, dim]."""
+    def embed(self, inputs: np.ndarray) -> np.ndarray:
+        """Raw features, float32 [N, dim], of network inputs as `preprocessing.network_input` makes them."""
         ...

