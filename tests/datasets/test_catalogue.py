@@ -57,8 +57,8 @@ def test_addresses_and_checksums_equal_the_publishers(info: dict, name: str):
         assert file.name == f"{name}{suffix}.npz"
 
 
-def _words(text: str) -> list[str]:
-    return sorted(re.findall(r"[a-z0-9]+", text.lower()))
+def _words(text: str) -> str:
+    return " ".join(sorted(re.findall(r"[a-z0-9]+", text.lower())))
 
 
 @pytest.mark.parametrize("name", NAMES)
