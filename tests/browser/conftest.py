@@ -167,36 +167,38 @@ def open_page(browser) -> Iterator[Callable]:
 
 def _watch(page, host: str) -> Record:
     record = Record()
-
-    def console(message) -> None:
-        if message.type in ("error", "warning"):
-            record.console.append(f"console {message.type}: {message.text} ({message.location.get('url', '')})")
-
-    def request(sent) -> None:
-        parts = urlsplit(sent.url)
-        if parts.scheme not in ("data", "blob") and parts.netloc != host:
-            record.elsewhere.append(f"request to another host: {sent.url}")
-
-    def failed(sent) -> None:
-        closed = sent.failure == ABORTED_BY_PAGE
-        if not closed:
-            record.refused.append(f"failed: {sent.url} ({sent.failure})")
-
-    def answered(response) -> None:
-        if response.status >= 400:
-            record.refused.append(f"{response.status}: {response.url}")
-
-    page.on("console", console)
+    page.on("console", lambda message: _console(record, message))
     page.on("pageerror", lambda error: record.console.append(f"uncaught: {error}"))
-    page.on("request", request)
-    page.on("requestfailed", failed)
-    page.on("response", answered)
+    page.on("request", lambda sent: _request(record, sent, host))
+    page.on("requestfailed", lambda sent: _failed(record, sent))
+    page.on("response", lambda response: _answered(record, response))
     return record
+
+
+def _console(record: Record, message) -> None:
+    if message.type in ("error", "warning"):
+        record.console.append(f"console {message.type}: {message.text} ({message.location.get('url', '')})")
+
+
+def _request(record: Record, sent, host: str) -> None:
+    parts = urlsplit(sent.url)
+    if parts.scheme not in ("data", "blob") and parts.netloc != host:
+        record.elsewhere.append(f"request to another host: {sent.url}")
+
+
+def _failed(record: Record, sent) -> None:
+    if sent.failure != ABORTED_BY_PAGE:
+        record.refused.append(f"failed: {sent.url} ({sent.failure})")
+
+
+def _answered(record: Record, response) -> None:
+    if response.status >= 400:
+        record.refused.append(f"{response.status}: {response.url}")
 
 
 @pytest.fixture(scope="session")
 def axe() -> Callable[..., list[str]]:
-    """`axe(page)` -> accessibility violations found by axe-core, one line each: rule, weight and the nodes' selectors."""
+    """`axe(page)` -> accessibility violations by axe-core, a line each: rule, weight, where."""
     import axe_playwright_python
 
     source = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
