@@ -76,6 +76,28 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     _sync_folder(path.parent)
 
 
+def resume_atomic(path: Path, write: Callable[[IO[bytes]], object], *, check: Callable[[Path], object]) -> None:
+    """Write a file whole or not at all, in as many calls as it takes: what an interrupted call wrote is kept beside it.
+
+    Args:
+        write: Gets a stream that stands at the end of what earlier calls left (`tell()` bytes) and may truncate it.
+        check: Gets the path of the finished bytes and raises where they are wrong; they are removed then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    with part.open("ab") as stream:
+        write(stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    try:
+        check(part)
+    except Exception:
+        part.unlink()
+        raise
+    os.replace(part, path)
+    _sync_folder(path.parent)
+
+
 def _sync_folder(folder: Path) -> None:
     if os.name == "nt":  # Windows cannot open a folder to sync it
         return
