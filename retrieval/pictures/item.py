@@ -1,0 +1,52 @@
+"""A picture -> an item of a dataset: what a search compares, the same for the command line and the page."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from retrieval.datasets.specs import Dataset
+from retrieval.errors import BadInput
+from retrieval.pictures.reading import read_picture
+
+
+def make_item(picture: Image.Image, *, dataset: Dataset, size: int) -> np.ndarray:
+    """Make a picture what the dataset's own pictures are: its colours, square, `size` pixels a side.
+
+    Grey datasets get the luminance (ITU-R 601-2, as PIL's mode `L`), the others RGB. The square is cut from the
+    middle; where an odd number of pixels is too many, the extra one goes from the right or the bottom. Then PIL's
+    bicubic resampling, which leaves a picture of the right size untouched.
+
+    Returns:
+        uint8 [size, size], or [size, size, 3] where the dataset has three channels.
+
+    Raises:
+        BadInput: the dataset holds volumes.
+    """
+    _refuse_volumes(dataset)
+    pixels = np.asarray(picture.convert("L" if dataset.channels == 1 else "RGB"))
+    square = Image.fromarray(_centre_square(pixels))
+    if square.size != (size, size):
+        square = square.resize((size, size), Image.Resampling.BICUBIC)
+    return np.array(square)
+
+
+def read_item(path: Path, *, dataset: Dataset, size: int) -> np.ndarray:
+    """`make_item` of a picture file; whoever wants the notes as well calls `read_picture` and `make_item`."""
+    _refuse_volumes(dataset)
+    return make_item(read_picture(path).image, dataset=dataset, size=size)
+
+
+def _refuse_volumes(dataset: Dataset) -> None:
+    if dataset.ndim == 3:
+        raise BadInput(
+            f"{dataset.title} holds volumes, and a volume of your own cannot be the query yet.",
+            remedy="Sample one of its test volumes instead, or choose a dataset of pictures.",
+        )
+
+
+def _centre_square(pixels: np.ndarray) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return np.ascontiguousarray(pixels[top : top + side, left : left + side])
