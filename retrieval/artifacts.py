@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,15 @@ import numpy as np
 from retrieval.errors import Busy
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """An array too large to hold, as blocks of its rows in order; written as one file."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    blocks: Iterable[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -129,15 +138,29 @@ def _manifest(root: Path, key: str) -> Path:
     return root / f"{key}.json"
 
 
-def save(root: Path, key: str, *, arrays: Mapping[str, np.ndarray], fingerprint: str, meta: Mapping[str, Any]) -> None:
+def save(
+    root: Path, key: str, *, arrays: Mapping[str, np.ndarray | Rows], fingerprint: str, meta: Mapping[str, Any]
+) -> None:
     """Write the arrays of a key, then its manifest."""
     files = {}
     for name, array in arrays.items():
         path = root / f"{key}.{name}.npy"
-        write_atomic(path, functools.partial(np.save, arr=np.ascontiguousarray(array), allow_pickle=False))
+        rows = array if isinstance(array, Rows) else Rows(array.shape, array.dtype, [array])
+        write_atomic(path, functools.partial(_write_rows, rows))
         files[name] = {"file": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path)}
     document = {"fingerprint": fingerprint, "files": files, "meta": dict(meta)}
     write_json(_manifest(root, key), document)
+
+
+def _write_rows(rows: Rows, stream: IO[bytes]) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": rows.shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    written = 0
+    for block in rows.blocks:
+        stream.write(np.ascontiguousarray(block, dtype=rows.dtype).data)
+        written += len(block)
+    if written != rows.shape[0]:
+        raise ValueError(f"{written} rows were given for an array of {rows.shape[0]}")
 
 
 def load(roots: tuple[Path, ...], key: str, *, fingerprint: str) -> Artifact | None:

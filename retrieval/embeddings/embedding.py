@@ -1,0 +1,174 @@
+"""Embeddings of one Split by one encoder: made shard by shard, so that a killed run resumes, and read back mapped."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from retrieval import artifacts, provenance
+from retrieval.datasets.opening import open_split
+from retrieval.datasets.specs import Dataset, Split, SplitName
+from retrieval.encoders import loading, preprocessing
+from retrieval.encoders.specs import Encoder, EncoderSpec
+from retrieval.encoders.weights import Weights
+from retrieval.roots import Roots
+
+# A shard is embedded whole, identical slices once; a killed run loses at most one.
+PICTURES_IN_SHARD = 1024
+VOLUMES_IN_SHARD = 256
+BATCH = 64  # larger ones are no faster on a CPU
+
+# Raised when the code changes what a feature is, so that what was stored before is stale.
+FEATURES = 1
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Raw vectors of one Split by one encoder.
+
+    Attributes:
+        vectors: float32 [N, D], or for volumes [N, S, D], one row a slice; memory-mapped.
+        fingerprint: Of data, weights and pixels.
+        verified: Whether data and weights are both the known ones.
+    """
+
+    vectors: np.ndarray
+    fingerprint: str
+    verified: bool
+
+
+def fingerprint_of(dataset: Dataset, size: int, split: str, spec: EncoderSpec, *, data: str, weights: str) -> str:
+    """The key of staleness of Embeddings: data digest, weights digest, pixels, pooling, precision."""
+    return artifacts.fingerprint(
+        features=FEATURES,
+        data=data,
+        dataset=dataset.name,
+        size=size,
+        split=split,
+        weights=weights,
+        architecture=f"{spec.library}:{spec.architecture}",
+        pooling=spec.pooling,
+        pixels=asdict(preprocessing.pixels_for(spec, dataset.ndim)),
+        precision="fp32",
+    )
+
+
+def key_of(dataset: Dataset, size: int, split: str, spec: EncoderSpec) -> str:
+    """Where the Embeddings of a split lie, relative to a root."""
+    return f"embeddings/{dataset.name}/{size}/{spec.name}/{split}"
+
+
+def stored(split: Split, spec: EncoderSpec, weights: Weights, roots: Roots) -> Embeddings | None:
+    """The Embeddings on disk, if they are there, sound and not stale."""
+    mark = _mark(split, spec, weights.digest)
+    found = artifacts.load(roots.lookup, _key(split, spec), fingerprint=mark)
+    if found is None:
+        return None
+    return Embeddings(found.arrays["vectors"], mark, split.verified and weights.verified)
+
+
+def embed(
+    dataset: Dataset,
+    size: int,
+    split_name: SplitName,
+    spec: EncoderSpec,
+    roots: Roots,
+    *,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Embeddings:
+    """The Embeddings of a split, computed if they are not on disk; `progress` gets (items done, items in all)."""
+    split = open_split(dataset, size, split_name, roots)
+    weights = loading.identify(spec, roots)
+    found = stored(split, spec, weights, roots)
+    if found is not None:
+        return found
+    key = _key(split, spec)
+    with artifacts.lock(roots.made / f"{key}.lock", what=f"the embeddings of {dataset.title} by {spec.title}"):
+        encoder = loading.load_encoder(spec.name, roots, device=device)
+        _make(split, encoder, roots, key, _mark(split, spec, weights.digest), progress)
+    made = stored(split, spec, weights, roots)
+    if made is None:
+        raise RuntimeError(f"{key} was written but cannot be read back")
+    return made
+
+
+def embed_pictures(encoder: Encoder, pictures: np.ndarray, ndim: int = 2) -> np.ndarray:
+    """Raw vectors float32 [N, D] of uint8 pictures of one size [N, H, W] or [N, H, W, 3], in batches."""
+    pixels = preprocessing.pixels_for(encoder.spec, ndim)
+    batches = range(0, len(pictures), BATCH)
+    return np.concatenate(
+        [encoder.embed(preprocessing.network_input(pictures[i : i + BATCH], pixels)) for i in batches]
+    )
+
+
+def embed_volumes(encoder: Encoder, volumes: np.ndarray) -> np.ndarray:
+    """Vectors float32 [N, S, D] of uint8 volumes [N, D, H, W], one row a slice; identical slices are embedded once."""
+    if encoder.spec.options.get("whole_volume"):
+        return encoder.embed(volumes)[:, None]
+    pixels = preprocessing.pixels_for(encoder.spec, 3)
+    slices = np.stack([preprocessing.seen_slices(volume, pixels) for volume in volumes])
+    flat = slices.reshape(-1, *slices.shape[2:])
+    unique, places = _distinct(flat)
+    return embed_pictures(encoder, flat[unique], ndim=3)[places].reshape(*slices.shape[:2], -1)
+
+
+def _distinct(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the first of each set of identical pictures, and for every picture its place among them."""
+    rows = np.ascontiguousarray(pictures).reshape(len(pictures), -1)
+    numbers: dict[bytes, int] = {}
+    places = np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in rows])
+    _, first = np.unique(places, return_index=True)
+    return first, places
+
+
+def _key(split: Split, spec: EncoderSpec) -> str:
+    return key_of(split.dataset, split.size, split.name, spec)
+
+
+def _mark(split: Split, spec: EncoderSpec, weights_digest: str) -> str:
+    return fingerprint_of(split.dataset, split.size, split.name, spec, data=split.digest, weights=weights_digest)
+
+
+def _make(split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, progress: Progress | None) -> None:
+    began = time.perf_counter()
+    step = VOLUMES_IN_SHARD if split.dataset.ndim == 3 else PICTURES_IN_SHARD
+    starts = range(0, len(split), step)
+    for number, start in enumerate(starts):
+        _shard(split, encoder, roots, key, mark, number, start, min(start + step, len(split)))
+        if progress is not None:
+            progress(min(start + step, len(split)), len(split))
+    shards = [artifacts.load((roots.made,), _shard_key(key, number), fingerprint=mark) for number in range(len(starts))]
+    vectors = [shard.arrays["vectors"] for shard in shards if shard is not None]
+    rows = artifacts.Rows((len(split), *vectors[0].shape[1:]), np.dtype(np.float32), iter(vectors))
+    meta = _provenance(encoder, time.perf_counter() - began)
+    artifacts.save(roots.made, key, arrays={"vectors": rows}, fingerprint=mark, meta=meta)
+    shutil.rmtree((roots.made / _shard_key(key, 0)).parent, ignore_errors=True)
+
+
+def _shard_key(key: str, number: int) -> str:
+    return f"{key}.shards/{number:05d}"
+
+
+def _shard(
+    split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, number: int, start: int, stop: int
+) -> None:
+    """Embed items start to stop, unless an earlier run has."""
+    if artifacts.load((roots.made,), _shard_key(key, number), fingerprint=mark) is not None:
+        return
+    items = split.images[start:stop]
+    vectors = embed_volumes(encoder, items) if split.dataset.ndim == 3 else embed_pictures(encoder, items)
+    if not np.isfinite(vectors).all():
+        raise RuntimeError(f"{encoder.spec.title} gave features that are not finite for items {start} to {stop - 1}")
+    artifacts.save(roots.made, _shard_key(key, number), arrays={"vectors": vectors}, fingerprint=mark, meta={})
+
+
+def _provenance(encoder: Encoder, seconds: float) -> dict[str, Any]:
+    device = getattr(encoder, "device", "cpu")
+    return {**provenance.versions(encoder.spec.library), "device": device, "seconds": round(seconds, 3)}
+

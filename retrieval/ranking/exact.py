@@ -1,0 +1,180 @@
+"""Exact nearest neighbours, ties by rule: the lower gallery index comes first.
+
+A matrix product gives approximate scores fast but not exactly: it expands the square in finite precision. So it only
+selects candidates; those are scored again directly in float64, and the cut is accepted only where the product's error
+bound proves that nothing outside the candidates can belong inside. Where it does not, the whole gallery is scanned.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from retrieval.protocols import Similarity
+
+SPARE = 60  # candidates beyond k
+LONGEST_SINGLE = 8192  # longer vectors are multiplied in float64, or the error bound would prove little
+BLOCK_BYTES = 1 << 26  # of gallery rows widened to float64 at a time
+SCORE_BYTES = 1 << 28  # of approximate scores held at a time; smaller blocks slow the product down
+
+
+def nearest(
+    gallery: np.ndarray, queries: np.ndarray, *, k: int, similarity: Similarity
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest gallery rows of each query: indices int32 [Q, k] and scores float32 [Q, k], best first.
+
+    `gallery` is float32 [N, D], `queries` float32 [Q, D], k at most N. `euclidean` gives distances (ascending), `cosine`
+    similarities (descending; 0 where a vector is all zero). Equal float64 scores are ordered by gallery index.
+    """
+    if not 1 <= k <= len(gallery):
+        raise ValueError(f"k must be between 1 and the {len(gallery)} pictures of the gallery, not {k}")
+    searched = _Gallery(gallery, similarity)
+    indices = np.empty((len(queries), k), np.int32)
+    scores = np.empty((len(queries), k), np.float32)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # numpy lets go of the interpreter's lock
+        for start, approximate in searched.approximate(queries):
+            block = slice(start, start + len(approximate))
+            cut = _cut(approximate, min(k + SPARE, approximate.shape[1]))
+            wide = queries[block].astype(np.float64)
+            best = threads.map(searched.best, wide, approximate, cut, [k] * len(wide))
+            for row, (found, ranked) in enumerate(best, start):
+                indices[row], scores[row] = found, ranked
+    return indices, scores
+
+
+def nearest_others(rows: np.ndarray, *, k: int, similarity: Similarity) -> tuple[np.ndarray, np.ndarray]:
+    """As `nearest`, of every row among all the others: itself is left out by index, identical rows are not."""
+    if len(rows) < 2:
+        raise ValueError("a gallery of one picture has no neighbours")
+    k = min(k, len(rows) - 1)
+    indices, scores = nearest(rows, rows, k=k + 1, similarity=similarity)
+    drop = indices == np.arange(len(rows))[:, None]
+    drop[~drop.any(axis=1), -1] = True  # so many identical rows of lower index that it is not among the k + 1
+    return indices[~drop].reshape(-1, k), scores[~drop].reshape(-1, k)
+
+
+def _cut(approximate: np.ndarray, count: int) -> np.ndarray:
+    """Per row a value that at least `count` entries do not exceed; the smallest such one, or a little more.
+
+    The count-th smallest of the minima of 16 columns each is an upper bound of the count-th smallest, and quick to get.
+    """
+    n = approximate.shape[1]
+    if n < 64 * count:
+        return np.partition(approximate, count - 1, axis=1)[:, count - 1]
+    whole = n // 16 * 16
+    minima = approximate[:, :whole].reshape(len(approximate), 16, -1).min(axis=1)
+    return np.partition(minima, count - 1, axis=1)[:, count - 1]
+
+
+class _Gallery:
+    """A gallery made ready: identical rows collapsed, norms taken, the product's precision chosen.
+
+    Approximate scores are squared distances less the query's squared norm, or negated projections of the query on the
+    unit rows: both ascend, and both are bounded in error by what the query's norm gives.
+    """
+
+    def __init__(self, gallery: np.ndarray, similarity: Similarity) -> None:
+        self.euclidean = similarity == "euclidean"
+        self.dtype = np.dtype(np.float32 if gallery.shape[1] <= LONGEST_SINGLE else np.float64)
+        squares = np.concatenate([_squares(block) for block in _blocks(gallery)])
+        first, self.members = _collapse(gallery, squares)
+        self.distinct = gallery if self.members is None else gallery[first]
+        self.squares = squares[first]
+        largest = float(np.sqrt(self.squares.max()))
+        self.error_per_norm = self._relative_error() * (2 * largest if self.euclidean else 1.0)
+        self.error_constant = 4 * float(np.finfo(self.dtype).eps) * largest**2 if self.euclidean else 0.0
+
+    def _relative_error(self) -> float:
+        """Bound on the error of a product of unit vectors: D roundings, in any order (Higham, 2002, section 3.1)."""
+        unit = float(np.finfo(self.dtype).eps) / 2
+        terms = self.distinct.shape[1] + 8
+        return terms * unit / (1 - terms * unit)
+
+    def approximate(self, queries: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Blocks of queries: the first one's number, and approximate scores [B, distinct rows]."""
+        step = max(1, SCORE_BYTES // (len(self.distinct) * self.dtype.itemsize))
+        for start in range(0, len(queries), step):
+            products = self._products(queries[start : start + step].astype(self.dtype) * (-2 if self.euclidean else -1))
+            if self.euclidean:
+                products += self.squares.astype(self.dtype)
+            else:
+                products *= _over(1.0, np.sqrt(self.squares)).astype(self.dtype)
+            yield start, products
+
+    def _products(self, queries: np.ndarray) -> np.ndarray:
+        if self.dtype == self.distinct.dtype:
+            return queries @ self.distinct.T
+        return np.concatenate([queries @ rows.astype(self.dtype).T for rows in _blocks(self.distinct)], axis=1)
+
+    def best(
+        self, query: np.ndarray, approximate: np.ndarray, cut: float, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Indices and scores of the k nearest rows of one float64 query, exactly."""
+        candidates = np.flatnonzero(approximate <= cut)
+        exact = self._exact(query, candidates)
+        square = float(query @ query)
+        error = self.error_per_norm * square**0.5 + self.error_constant
+        worst = np.partition(exact, k - 1)[k - 1] if len(exact) >= k else np.inf
+        worst = worst - square if self.euclidean else worst * square**0.5
+        if len(candidates) < len(self.distinct) and not worst + error < float(cut) - error:
+            candidates = np.arange(len(self.distinct))
+            exact = self._exact(query, candidates)
+        return self._ordered(candidates, exact, k)
+
+    def _exact(self, query: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        """Squared distances, or negated similarities, in float64 by direct evaluation."""
+        step = max(1, BLOCK_BYTES // (self.distinct.shape[1] * 8))
+        starts = range(0, len(candidates), step)
+        return np.concatenate([self._direct(query, candidates[start : start + step]) for start in starts])
+
+    def _direct(self, query: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        rows = self.distinct[chosen]
+        if self.euclidean:
+            return _squares(rows - query)
+        # From the raw vectors, not from unit ones: whole numbers stay exact, so that equal similarities are equal.
+        products = np.einsum("nd,d->n", rows.astype(np.float64), query)
+        return _over(-products, np.sqrt(self.squares[chosen] * (query @ query)))
+
+    def _ordered(self, candidates: np.ndarray, exact: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k first gallery indices by (score, index), distinct rows expanded into all that are identical."""
+        if self.members is not None:
+            sets = [self.members[candidate][:k] for candidate in candidates]
+            exact = np.repeat(exact, [len(members) for members in sets])
+            candidates = np.concatenate(sets)
+        order = np.lexsort((candidates, exact))[:k]
+        scores = np.sqrt(exact[order]) if self.euclidean else -exact[order]
+        return candidates[order].astype(np.int32), scores.astype(np.float32)
+
+
+def _squares(rows: np.ndarray) -> np.ndarray:
+    """Squared norms of rows [N, D], float64."""
+    wide = rows.astype(np.float64, copy=False)
+    return np.einsum("nd,nd->n", wide, wide)
+
+
+def _over(values: np.ndarray | float, norms: np.ndarray) -> np.ndarray:
+    """values / norms, and 0 where the norm is 0."""
+    return np.divide(values, norms, out=np.zeros_like(norms), where=norms > 0)
+
+
+def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    step = max(1, BLOCK_BYTES // (rows.shape[1] * 8))
+    return (rows[start : start + step] for start in range(0, len(rows), step))
+
+
+def _collapse(rows: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray | slice, list[np.ndarray] | None]:
+    """First index of each set of identical rows, and the members of each set, ascending; all and None if all differ.
+
+    Only rows with the same squared norm (which identical rows have) are looked at byte by byte.
+    """
+    _, place, count = np.unique(squares, return_inverse=True, return_counts=True)
+    sets: dict[object, list[int]] = {}
+    for index in range(len(rows)):
+        alone = count[place[index]] == 1
+        key = index if alone else hashlib.blake2b(np.ascontiguousarray(rows[index]).data, digest_size=16).digest()
+        sets.setdefault(key, []).append(index)
+    if len(sets) == len(rows):
+        return slice(None), None
+    return np.array([members[0] for members in sets.values()]), [np.array(members) for members in sets.values()]

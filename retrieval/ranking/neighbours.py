@@ -1,0 +1,92 @@
+"""Vectors + protocol -> Neighbours, on disk and back. One `rank` for page and leaderboard."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from retrieval import artifacts, provenance
+from retrieval.embeddings.embedding import Embeddings
+from retrieval.protocols import Protocol
+from retrieval.ranking import exact
+from retrieval.roots import Roots
+
+# Raised when the code changes what a ranking is, so that what was stored before is stale.
+RANKING = 1
+
+Side = Literal["test", "train"]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Gallery indices and scores per query, best first.
+
+    Attributes:
+        indices: int32 [Q, depth].
+        scores: float32 [Q, depth]; distances ascend, similarities descend.
+        fingerprint: Of the embeddings and the ranking rules.
+    """
+
+    indices: np.ndarray
+    scores: np.ndarray
+    fingerprint: str
+
+    def leave_out(self, groups: np.ndarray, query_groups: np.ndarray, *, k: int) -> "Neighbours":
+        """The k first neighbours that are not of the query's own group; group numbers [N] and [Q].
+
+        ValueError where so many are of the query's group that fewer than k are left.
+        """
+        same = groups[self.indices] == query_groups[:, None]
+        if (same.sum(axis=1) > self.indices.shape[1] - k).any():
+            raise ValueError(f"the {self.indices.shape[1]} stored neighbours do not reach beyond the query's own group")
+        order = np.argsort(same, axis=1, kind="stable")[:, :k]
+        take = np.take_along_axis
+        return Neighbours(take(self.indices, order, 1), take(self.scores, order, 1), self.fingerprint)
+
+
+def matrix(vectors: np.ndarray) -> np.ndarray:
+    """Vectors [N, D] as they are; the slices' vectors of volumes [N, S, D] concatenated in slice order, [N, S * D]."""
+    return vectors.reshape(len(vectors), -1)
+
+
+def rank(gallery: np.ndarray, queries: np.ndarray, protocol: Protocol, *, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest gallery items of each query by the protocol: int32 and float32 [Q, k]; vectors as embedded."""
+    return exact.nearest(matrix(gallery), matrix(queries), k=min(k, len(gallery)), similarity=protocol.similarity)
+
+
+def fingerprint_of(gallery: str, query: str, protocol: Protocol, depth: int) -> str:
+    """The key of staleness of Neighbours, from the fingerprints of the embeddings."""
+    return artifacts.fingerprint(
+        ranking=RANKING,
+        gallery=gallery,
+        query=query,
+        similarity=protocol.similarity,
+        volumes=protocol.volumes,
+        depth=depth,
+    )
+
+
+def key_of(cell_key: str, side: Side) -> str:
+    """Where the neighbours of a cell's test (`test`) or gallery (`train`) pictures lie, relative to a root."""
+    return f"neighbours/{cell_key}/{side}"
+
+
+def stored(key: str, mark: str, roots: Roots) -> Neighbours | None:
+    """The Neighbours on disk, if they are there, sound and not stale."""
+    found = artifacts.load(roots.lookup, key, fingerprint=mark)
+    return None if found is None else Neighbours(found.arrays["indices"], found.arrays["scores"], mark)
+
+
+def make(
+    key: str, mark: str, gallery: Embeddings, query: Embeddings, protocol: Protocol, depth: int, roots: Roots
+) -> Neighbours:
+    """Rank every query, write and return; where query and gallery are the same split, each leaves itself out."""
+    if query.fingerprint == gallery.fingerprint:
+        rows = matrix(gallery.vectors)
+        indices, scores = exact.nearest_others(rows, k=depth, similarity=protocol.similarity)
+    else:
+        indices, scores = rank(gallery.vectors, query.vectors, protocol, k=depth)
+    with artifacts.lock(roots.made / f"{key}.lock", what=f"the neighbours {key}"):
+        arrays = {"indices": indices, "scores": scores}
+        artifacts.save(roots.made, key, arrays=arrays, fingerprint=mark, meta=provenance.versions())
+    return Neighbours(indices, scores, mark)
