@@ -1,0 +1,223 @@
+"""The Leaderboard tab: a shell whose script fetches the rows from a plain route when the tab is first opened."""
+
+import functools
+import gzip
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from retrieval import results
+from retrieval.cells import cell
+from retrieval.datasets.catalogue import DATASETS
+from retrieval.encoders.catalogue import ENCODERS
+from retrieval.errors import RetrievalError, UnknownName
+from retrieval.leaderboard import (
+    BLIND,
+    MAJORITY,
+    STUDY_METRICS,
+    Figures,
+    Row,
+    leaderboard,
+    metric_names,
+    select,
+    to_csv,
+)
+from retrieval.roots import Roots
+
+ASSETS = Path(__file__).resolve().parent / "assets"
+JSON_ROUTE, CSV_ROUTE = "leaderboard.json", "leaderboard.csv"
+
+# What the catalogue does not hold: the study's other extractors, as their authors write them, and what looks at nothing.
+_TITLES = {
+    MAJORITY: "Majority class (looks at no picture)",
+    BLIND: "Blind draw (looks at no picture)",
+    "vgg19": "VGG19",
+    "resnet50": "ResNet50",
+    "efficientnetv2m": "EfficientNetV2-M",
+    "openclip": "OpenCLIP ViT-g/14",
+    "biomedclip": "BiomedCLIP",
+    "medclip": "MedCLIP",
+    "conch": "CONCH",
+    "uni": "UNI",
+}
+_SOURCES = {"measured": "Measured", "published": "Published", "baseline": "Baseline"}
+
+METRICS_ABOUT = {
+    "ACC@1": "Share of queries whose nearest neighbour has the query's label.",
+    "ACC@3": "Share of queries with the right label at least once among the three nearest.",
+    "ACC@5": "Share of queries with the right label at least once among the five nearest: a hit rate, not a vote.",
+    "mMV@5": "Share of queries whose label has the most votes of the five; a tie that includes it counts.",
+    "mAP@5": "The study's mean average precision: one right neighbour at rank 1 and none after it is already perfect.",
+    "MV@5": "Strict majority vote of the five; a tie goes to the nearest.",
+    "P@5": "Mean share of the five that have the query's label.",
+    "AP@5": "Textbook average precision: divided by the five (or fewer) that could have been right.",
+    "MRR@5": "Mean of one over the rank of the first right neighbour.",
+    "nDCG@5": "Gain of the five, discounted by rank, over the best possible; grades count by closeness.",
+    "balanced ACC@1": "ACC@1 per class, then averaged, so that a rare class weighs as much as a common one.",
+    "kappa@1": "Agreement of the first neighbour's grade with the true one beyond chance, by squared distance; at most 1.",
+    "MAE@1": "How many grades the first neighbour is off, on average; lower is better.",
+}
+_LOWER_IS_BETTER = {"MAE@1"}
+
+
+@dataclass(frozen=True)
+class _Board:
+    """Rows and their JSON, compressed, as long as the files they come from stay the same."""
+
+    rows: tuple[Row, ...]
+    packed: bytes
+    etag: str
+
+
+def build(roots: Roots) -> None:
+    """Put the tab's content into the gr.Tab being built; `roots` are read when the rows are fetched, not here."""
+    gr.HTML(
+        "",
+        html_template=(ASSETS / "leaderboard.html").read_text(encoding="utf-8"),
+        css_template=(ASSETS / "leaderboard.css").read_text(encoding="utf-8"),
+        js_on_load=(ASSETS / "leaderboard.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        elem_id="leaderboard",
+        url=JSON_ROUTE,
+        csv_url=CSV_ROUTE,
+    )
+
+
+def routes(roots: Roots) -> list[Route]:
+    """The rows as JSON (compressed, with an ETag) and as CSV with the table's filters as query parameters."""
+
+    # Plain functions: Starlette runs them in a thread, so that reading many files holds up nobody.
+    def as_json(request: Request) -> Response:
+        return _answer(roots, lambda board: _packed(board, request.headers))
+
+    def as_csv(request: Request) -> Response:
+        return _answer(roots, lambda board: _table(board, request.query_params))
+
+    return [Route(f"/{JSON_ROUTE}", as_json), Route(f"/{CSV_ROUTE}", as_csv)]
+
+
+def page_document(rows: tuple[Row, ...]) -> dict[str, Any]:
+    """What the script draws: numbers rounded to what is shown, by position of their metric, so that it stays small."""
+    metrics = metric_names(rows)
+    return {
+        "metrics": [_metric(name) for name in metrics],
+        "titles": {
+            "dataset": {dataset.name: dataset.title for dataset in DATASETS},
+            "encoder": _TITLES | {spec.name: spec.title for spec in ENCODERS},
+            "source": _SOURCES,
+        },
+        "rows": [_row(row, metrics) for row in rows],
+    }
+
+
+def _answer(roots: Roots, respond: Callable[[_Board], Response]) -> Response:
+    """What `respond` makes of the current rows; where they cannot be read, why and what to do."""
+    try:
+        return respond(_made(roots, _signature(roots)))
+    except RetrievalError as error:
+        return JSONResponse({"error": {"message": error.message, "remedy": error.remedy}}, status_code=503)
+
+
+def _packed(board: _Board, asked: Mapping[str, str]) -> Response:
+    headers = {"ETag": board.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    if asked.get("if-none-match") == board.etag:
+        return Response(status_code=304, headers=headers)
+    if "gzip" not in asked.get("accept-encoding", ""):
+        return Response(gzip.decompress(board.packed), media_type="application/json", headers=headers)
+    return Response(board.packed, media_type="application/json", headers=headers | {"Content-Encoding": "gzip"})
+
+
+def _table(board: _Board, asked: Mapping[str, str]) -> Response:
+    headers = {"Content-Disposition": 'attachment; filename="leaderboard.csv"', "Cache-Control": "no-cache"}
+    return Response(to_csv(select(board.rows, **_filters(asked))), media_type="text/csv", headers=headers)
+
+
+@functools.lru_cache(maxsize=2)
+def _made(roots: Roots, signature: tuple[Any, ...]) -> _Board:
+    """Read, ranked and packed once per state of the files; `signature` is what makes a new state known."""
+    rows = leaderboard(roots)
+    text = json.dumps(page_document(rows), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    return _Board(rows=rows, packed=gzip.compress(text.encode(), compresslevel=6, mtime=0), etag=etag)
+
+
+def _signature(roots: Roots) -> tuple[Any, ...]:
+    """Path, time and size of every file that rows come from."""
+    folders = [*(root / results.FOLDER for root in roots.lookup), roots.precomputed / "published"]
+    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path in files for stat in [path.stat()])
+
+
+def _filters(asked: Mapping[str, str]) -> dict[str, Any]:
+    """The table's filters from an address; a size that is no number fits no row."""
+    names = ("dataset", "encoder", "protocol", "source")
+    filters: dict[str, Any] = {name: asked[name] for name in names if asked.get(name)}
+    if asked.get("size"):
+        filters["size"] = int(asked["size"]) if asked["size"].isdecimal() else -1
+    return filters
+
+
+def _metric(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "about": METRICS_ABOUT.get(name, ""),
+        "study": name in STUDY_METRICS,
+        "accuracy": "ACC@" in name or "MV@" in name,
+        "lower": name in _LOWER_IS_BETTER,
+    }
+
+
+def _row(row: Row, metrics: tuple[str, ...]) -> dict[str, Any]:
+    difference = row.hits_difference
+    return {
+        "dataset": row.dataset,
+        "size": row.size,
+        "encoder": row.encoder,
+        "protocol": row.protocol,
+        "source": row.source,
+        "n": row.n_queries,
+        "grouped": row.grouped_queries,
+        "verified": row.verified,
+        "cheap": row.cheap,
+        "ranked": row.ranked,
+        "note": row.note,
+        "difference": dict(difference) if difference is not None else None,
+        "searchable": _is_searchable(row),
+        "all": _reading(row.as_published, metrics),
+        "left": _reading(row.groups_left_out, metrics) if row.groups_left_out else None,
+    }
+
+
+def _is_searchable(row: Row) -> bool:
+    """Whether the Search tab can be opened with the row's cell."""
+    if row.protocol is None:
+        return False
+    try:
+        cell(row.dataset, row.size, row.encoder, row.protocol)
+    except UnknownName:
+        return False
+    return True
+
+
+def _reading(figures: Figures, metrics: tuple[str, ...]) -> dict[str, Any]:
+    ends = [figures.intervals.get(name, (None, None)) for name in metrics]
+    return {
+        "value": [_rounded(figures.metrics.get(name), 3) for name in metrics],
+        "low": [_rounded(low, 2) for low, _ in ends],
+        "high": [_rounded(high, 2) for _, high in ends],
+        "hits": [figures.hits.get(name) for name in metrics],
+        "below": [number for number, name in enumerate(metrics) if figures.beats_majority.get(name) is False],
+        "near": [number for number, name in enumerate(metrics) if name in figures.near_best],
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
