@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +9,9 @@ from retrieval import artifacts
 from retrieval.datasets.download import download, plain_size
 from retrieval.datasets.npz import Npz, download_command
 from retrieval.datasets.specs import Dataset, Split, SplitName
-from retrieval.datasets.unpacking import MANIFEST, images_of, is_sound, labels_of, unpack, unpacked_size
+from retrieval.datasets.unpacking import MANIFEST, Report, images_of, is_sound, labels_of, unpack, unpacked_size
 from retrieval.errors import Unavailable
 from retrieval.roots import Roots
-
-Report = Callable[[str, float], None]
 
 PIECE = 1 << 23  # bytes hashed between two reports
 

@@ -1,7 +1,7 @@
 """Opening any dataset by one function, wherever its pictures come from."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +11,9 @@ import numpy as np
 from retrieval import artifacts
 from retrieval.datasets import medmnist
 from retrieval.datasets.specs import SPLITS, Dataset, Split, SplitName
+from retrieval.datasets.unpacking import Report
 from retrieval.errors import Unavailable, UnknownName
 from retrieval.roots import Roots
-
-Report = Callable[[str, float], None]
 
 
 def open_split(
@@ -161,7 +160,6 @@ def _digest_of_drawings(drawing: _Drawing) -> str:
     return artifacts.fingerprint(**{each.split: _draw(each)[2] for each in drawn})
 
 
-@functools.lru_cache(maxsize=8)
 def _draw(drawing: _Drawing) -> tuple[np.ndarray, np.ndarray, str]:
     from retrieval.datasets import phantoms  # late: seldom needed
 

@@ -25,7 +25,7 @@ from retrieval.errors import Busy, Unavailable
 
 log = logging.getLogger(__name__)
 
-Report = Callable[[str, float], None]
+Report = Callable[[str, float], None]  # what is being done, and the share of it that is done
 
 MANIFEST = "manifest.json"
 SLACK = 1 << 26  # bytes left free on the disk

@@ -443,6 +443,24 @@ def test_two_that_unpack_at_once_wait_for_each_other(
     assert open_split(dataset, 28, "test", empty_roots).verified
 
 
+# --- what is drawn
+
+
+@pytest.mark.parametrize("name", ["phantoms", "phantoms3d"])
+def test_phantoms_open_where_nothing_is_at_hand(empty_roots: Roots, name: str):
+    dataset = find_dataset(name)
+    size = dataset.sizes[0]
+    assert is_at_hand(dataset, size, empty_roots) and locate(dataset, size, empty_roots) is None
+    assert opening.fetch_file(dataset, size, empty_roots) is None
+    for split in SPLITS:
+        drawn = open_split(dataset, size, split, empty_roots)
+        assert drawn.images.shape == dataset.shape(size, split) and drawn.images.dtype == np.uint8
+        assert drawn.labels.shape == (dataset.counts[split], 1) and drawn.labels.dtype == np.int64
+        assert (drawn.digest, drawn.verified) == data_digest(dataset, size, empty_roots)
+        assert open_split(dataset, size, split, empty_roots) is drawn
+    assert not empty_roots.cache.exists()
+
+
 # --- in a process of its own
 
 
