@@ -1,16 +1,29 @@
 """A picture -> an item of a dataset: what a search compares, the same for the command line and the page."""
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
-from retrieval.datasets.specs import Dataset
 from retrieval.errors import BadInput
 from retrieval.pictures.reading import read_picture
 
 
-def make_item(picture: Image.Image, *, dataset: Dataset, size: int) -> np.ndarray:
+class ItemForm(Protocol):
+    """What of a Dataset decides how its items look. Datasets come after pictures, so theirs is not named here."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def ndim(self) -> int: ...
+
+    @property
+    def channels(self) -> int: ...
+
+
+def make_item(picture: Image.Image, *, dataset: ItemForm, size: int) -> np.ndarray:
     """Make a picture what the dataset's own pictures are: its colours, square, `size` pixels a side.
 
     Grey datasets get the luminance (ITU-R 601-2, as PIL's mode `L`), the others RGB. The square is cut from the
@@ -31,13 +44,13 @@ def make_item(picture: Image.Image, *, dataset: Dataset, size: int) -> np.ndarra
     return np.array(square)
 
 
-def read_item(path: Path, *, dataset: Dataset, size: int) -> np.ndarray:
+def read_item(path: Path, *, dataset: ItemForm, size: int) -> np.ndarray:
     """`make_item` of a picture file; whoever wants the notes as well calls `read_picture` and `make_item`."""
     _refuse_volumes(dataset)
     return make_item(read_picture(path).image, dataset=dataset, size=size)
 
 
-def _refuse_volumes(dataset: Dataset) -> None:
+def _refuse_volumes(dataset: ItemForm) -> None:
     if dataset.ndim == 3:
         raise BadInput(
             f"{dataset.title} holds volumes, and a volume of your own cannot be the query yet.",
