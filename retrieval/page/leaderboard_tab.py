@@ -35,7 +35,7 @@ from retrieval.roots import Roots
 ASSETS = Path(__file__).resolve().parent / "assets"
 JSON_ROUTE, CSV_ROUTE = "leaderboard.json", "leaderboard.csv"
 
-# What the catalogue does not hold: the study's other extractors, as their authors write them, and what looks at nothing.
+# Not in the catalogue: what looks at no picture, and the study's other extractors as their authors write them.
 _TITLES = {
     MAJORITY: "Majority class (looks at no picture)",
     BLIND: "Blind draw (looks at no picture)",
@@ -62,7 +62,7 @@ METRICS_ABOUT = {
     "MRR@5": "Mean of one over the rank of the first right neighbour.",
     "nDCG@5": "Gain of the five, discounted by rank, over the best possible; grades count by closeness.",
     "balanced ACC@1": "ACC@1 per class, then averaged, so that a rare class weighs as much as a common one.",
-    "kappa@1": "Agreement of the first neighbour's grade with the true one beyond chance, by squared distance; at most 1.",
+    "kappa@1": "Agreement of the first neighbour's grade with the true one beyond chance, by squared error; at most 1.",
     "MAE@1": "How many grades the first neighbour is off, on average; lower is better.",
 }
 _LOWER_IS_BETTER = {"MAE@1"}
