@@ -53,8 +53,8 @@ $(TESTS): $(APP)
 	@touch $@
 
 missing:
-	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null || command -v google-chrome > /dev/null || \
-	  echo "Missing: Chromium. The tests in a real browser need it (Debian: apt-get install chromium)."
+	@test -x /usr/bin/chromium || \
+	  echo "Missing: /usr/bin/chromium. The tests in a real browser need it (Debian: apt-get install chromium)."
 	@test -n "$(RETRIEVAL_DATA)" || \
 	  echo "Missing: RETRIEVAL_DATA. Tests on real data need a folder of MedMNIST files."
 	@test -n "$(RETRIEVAL_WEIGHTS)" || \
