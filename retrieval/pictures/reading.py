@@ -114,14 +114,16 @@ _PHOTOMETRIC, _BITS, _SAMPLE_FORMAT, _WHITE_IS_ZERO, _UNSIGNED = 262, 258, 339, 
 
 def _read_bytes(path: Path) -> bytes:
     name = repr(path.name)
-    if not path.is_file():
-        raise BadInput(f"There is no file {name}.", remedy="Check its path and name.")
     try:
+        if not path.is_file():
+            raise BadInput(f"There is no file {name}.", remedy="Check its path and name.")
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise BadInput(f"{name} cannot be opened: {reason}.", remedy="Check that you may read it.") from error
+        raise BadInput(
+            f"{name} cannot be opened: {reason}.", remedy="Check its name and that you may read it."
+        ) from error
     if not data:
         raise BadInput(f"{name} is empty.", remedy="Choose a picture file that holds something.")
     if len(data) > MAX_BYTES:
