@@ -1,0 +1,7 @@
+"""Serve the page: `python app.py`. Where data, weights and cache lie is read from RETRIEVAL_*; see the README."""
+
+from retrieval.page.serve import serve
+from retrieval.roots import roots_from_environment
+
+if __name__ == "__main__":
+    serve(roots_from_environment())

@@ -1,0 +1,115 @@
+// What is asked: the menus and the query, as the words that the address holds too. The server checks every one of them.
+const menus = props.menus;
+const controls = Object.fromEntries(all('select[name], input[name]').map((node) => [node.name, node]));
+let question = {}; // the words of what is shown
+let pending = null; // how the question on its way was asked
+let slow = 0;
+let shownSearch = '';
+
+const dataset = () => menus.datasets.find((one) => one.name === controls.dataset.value);
+
+function settings() {
+  const {dataset, encoder, size, protocol, k} = controls;
+  return {dataset: dataset.value, encoder: encoder.value, size: size.value, protocol: protocol.value, k: k.value};
+}
+
+// `how`: history (push, replace, keep), address (words that came from a link), eager (compute what is missing at once),
+// focus (where the focus goes when the answer is there), show (bring the answer into view on a narrow screen).
+function ask(words, how = {}) {
+  pending = how;
+  say('.refusal', '');
+  busy(how.said || 'Searching…');
+  trigger('ask', {words, history: how.history || 'push', address: Boolean(how.address)});
+}
+
+function busy(text) {
+  find('.found').setAttribute('aria-busy', 'true');
+  clearTimeout(slow);
+  slow = setTimeout(() => say('.status', text), 400);
+}
+
+function idle() {
+  clearTimeout(slow);
+  find('.found').removeAttribute('aria-busy');
+}
+
+function query() {
+  const {item, upload} = question;
+  if (upload && dataset().ndim === 2) return {upload};
+  return item && question.dataset === controls.dataset.value ? {item} : {sample: ''};
+}
+
+function fillMenus(words) {
+  const named = (ndim) => menus.datasets.filter((one) => one.ndim === ndim).map((one) => [one.name, one.title]);
+  fill(controls.dataset, [
+    {name: 'Pictures (2D)', options: named(2)},
+    {name: 'Volumes (3D)', options: named(3)},
+  ], words.dataset);
+  fill(controls.protocol, [{options: menus.protocols}], words.protocol);
+  fillFitting(words);
+}
+
+// Only what fits the dataset is offered.
+function fillFitting(words) {
+  const data = dataset();
+  const fitting = menus.encoders.filter((one) => one.takes.includes(data.ndim));
+  const options = (baseline) => fitting.filter((one) => one.baseline === baseline).map((one) => [one.name, one.title]);
+  fill(controls.encoder, [
+    {name: 'Networks', options: options(false)},
+    {name: 'Baselines', options: options(true)},
+  ].filter((group) => group.options.length), words.encoder);
+  const side = (size) => (data.ndim === 3 ? `${size} × ${size} × ${size}` : `${size} × ${size}`);
+  fill(controls.size, [{options: data.sizes.map((size) => [size, side(size)])}], words.size);
+  const any = [['', 'Any class'], ...data.classes.map((name, label) => [label, name])];
+  fill(controls.label, [{options: any}], controls.label.dataset.of === data.name ? controls.label.value : '');
+  controls.label.dataset.of = data.name;
+  controls.index.max = data.test - 1;
+  controls.index.placeholder = `0 to ${data.test - 1}`;
+  const noun = data.ndim === 3 ? 'volume' : 'picture';
+  say('#sample-heading', `Ask with a test ${noun}`);
+  find('.own').hidden = data.ndim === 3;
+  find('.later').hidden = data.ndim !== 3;
+}
+
+function changed(event) {
+  if (event.target === controls.dataset) fillFitting(settings());
+  if (!controls.k.checkValidity()) return say('.refusal', 'Ask for 1 to 20 neighbours.');
+  ask({...settings(), ...query()});
+}
+
+find('.options').addEventListener('submit', (event) => event.preventDefault());
+find('.menus').addEventListener('change', changed);
+find('#sample').addEventListener('click', () => {
+  ask({...settings(), sample: controls.label.value}, {eager: true, show: true});
+});
+find('.by-number').addEventListener('submit', (event) => {
+  event.preventDefault();
+  ask({...settings(), item: `test-${controls.index.value}`}, {eager: true, show: true});
+});
+find('.toggle').addEventListener('click', () => {
+  const open = find('.options').classList.toggle('open');
+  find('.toggle').setAttribute('aria-expanded', String(open));
+});
+
+// The address always says what is shown; Back and Forward ask again without a new entry.
+function remember(value) {
+  question = Object.fromEntries(new URLSearchParams(value.private));
+  if (value.history !== 'keep') writeAddress(value);
+  shownSearch = window.location.search;
+}
+
+function writeAddress(value) {
+  const url = new URL(window.location);
+  const kept = [...url.searchParams].filter(([name]) => name === 'tab' || name.startsWith('__'));
+  url.search = new URLSearchParams([...new URLSearchParams(value.address), ...kept]);
+  const same = url.href === window.location.href && history.state?.words === value.private;
+  if (value.history === 'push' && !same) history.pushState({words: value.private}, '', url);
+  else history.replaceState({words: value.private}, '', url);
+}
+
+window.addEventListener('popstate', (event) => {
+  const onlyPlace = !event.state && window.location.search === shownSearch; // a link to a place on this page
+  if (onlyPlace) return history.replaceState({words: new URLSearchParams(question).toString()}, '');
+  const words = event.state?.words || window.location.search;
+  ask(Object.fromEntries(new URLSearchParams(words)), {history: 'keep', address: true});
+});

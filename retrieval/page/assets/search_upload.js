@@ -1,0 +1,59 @@
+// A picture of the visitor's own: chosen, dropped or pasted, sent as it is, and forgotten when asked.
+const MOST_BYTES = 50 * 1024 * 1024;
+const drop = find('.drop');
+const chooser = find('.drop input');
+say('.promise', menus.promise);
+
+async function send(file) {
+  say('.refusal', '');
+  if (file.size > MOST_BYTES) return say('.refusal', `“${file.name}” is larger than 50 MB. Upload a smaller copy of the picture.`);
+  busy('Reading your picture…');
+  const reply = await put(file);
+  if (!reply.token) {
+    idle();
+    return say('.refusal', `${reply.message} ${reply.remedy}`);
+  }
+  ask({...settings(), upload: reply.token}, {eager: true, show: true, said: 'Searching… the first picture takes longer, while the extractor loads.'});
+}
+
+async function put(file) {
+  try {
+    const type = 'application/octet-stream'; // whatever the file claims to be, its bytes decide
+    const reply = await fetch(`upload?name=${encodeURIComponent(file.name)}`, {method: 'PUT', body: file, headers: {'Content-Type': type}});
+    return await reply.json();
+  } catch {
+    return {message: 'The picture could not be sent.', remedy: 'Check that the server still runs, then try again.'};
+  }
+}
+
+const pictureIn = (transfer) => [...(transfer?.files || [])][0];
+const takesUploads = () => dataset()?.ndim === 2 && element.offsetParent !== null;
+
+chooser.addEventListener('change', () => {
+  const file = chooser.files[0];
+  if (file) send(file);
+  chooser.value = '';
+});
+document.addEventListener('paste', (event) => {
+  const file = pictureIn(event.clipboardData);
+  if (file && takesUploads()) send(file);
+});
+// Anywhere on the tab will do, so that a picture that misses the box does not replace the page.
+document.addEventListener('dragover', (event) => {
+  if (!takesUploads() || ![...event.dataTransfer.types].includes('Files')) return;
+  event.preventDefault();
+  drop.classList.add('over');
+});
+document.addEventListener('dragleave', (event) => {
+  if (!event.relatedTarget) drop.classList.remove('over');
+});
+document.addEventListener('drop', (event) => {
+  drop.classList.remove('over');
+  const file = pictureIn(event.dataTransfer);
+  if (!file || !takesUploads()) return;
+  event.preventDefault();
+  send(file);
+});
+find('.forget').addEventListener('click', () => {
+  ask({...settings(), sample: '', forget: question.upload}, {history: 'replace'});
+});

@@ -1,0 +1,158 @@
+"""Where questions are answered for the page: a Link in, what the page draws out. No Gradio here."""
+
+import queue
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from retrieval import search
+from retrieval.answers import Answer, Query, UploadQuery
+from retrieval.cells import Cell
+from retrieval.datasets.catalogue import DATASETS
+from retrieval.datasets.opening import is_at_hand, open_split
+from retrieval.datasets.specs import Split
+from retrieval.errors import RetrievalError, Unavailable, UnknownName
+from retrieval.page import view
+from retrieval.page.link import Link, explain, fitting_cell, parse, whole_number
+from retrieval.page.uploads import Uploads
+from retrieval.roots import Roots
+
+PREFERRED = Cell(dataset="breastmnist", size=28, encoder="efficientnet_lite0", protocol="paper")
+PHANTOMS = Cell(dataset="phantoms", size=64, encoder="efficientnet_lite0", protocol="paper")
+UPLOAD_NOT_IN_LINK = (
+    "This link came from an uploaded picture, which cannot be part of a link. Here is a test picture in its place."
+)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What every question needs.
+
+    Attributes:
+        roots: Where things lie.
+        uploads: The visitors' pictures.
+        start: What is asked where nothing was chosen yet.
+    """
+
+    roots: Roots
+    uploads: Uploads
+    start: Cell
+
+    def handle(
+        self, words: Mapping[str, str], *, history: view.History = "push", address: bool = False
+    ) -> dict[str, Any]:
+        """What the page draws for the words of a question.
+
+        Besides those of a link, `sample` asks for a test picture (of the class with that number, if any is given), and
+        `forget` names an upload to delete first. `address`: the words come from a link, so what cannot be followed in
+        them is said above an answer to what can.
+        """
+        self.uploads.forget(words.get("forget", ""))
+        if address and "dataset" not in words:
+            return self.ask(self.with_query(self.opening()), history=history)
+        try:
+            link = parse(words, self.start)
+            if "sample" in words:
+                link = self.sampled(link, label=_label(words["sample"], link.cell))
+        except RetrievalError as error:
+            if not address:
+                return view.refused(error)
+            return self.ask(self.with_query(Link(cell=self.start)), history=history, notice=explain(error))
+        notice = UPLOAD_NOT_IN_LINK if address and link.uploaded and link.token is None else ""
+        return self.ask(self.with_query(link), history=history, notice=notice)
+
+    def opening(self) -> Link:
+        """What a visitor sees first: the start if it can be answered soon, else what the project draws itself."""
+        for where in (self.start, PHANTOMS):
+            if search.readiness(where, self.roots).state in ("ready", "minute"):
+                return Link(cell=where)
+        return Link(cell=self.start)
+
+    def ask(self, link: Link, *, history: view.History = "push", notice: str = "") -> dict[str, Any]:
+        """What the page draws for this question: an answer, or what is missing and what to do."""
+        try:
+            ready = search.readiness(link.cell, self.roots)
+            if ready.state != "ready":
+                return view.not_ready(ready, link, history=history, notice=notice)
+            return self._answered(link, history, notice)
+        except RetrievalError as error:
+            return view.unavailable(error, link, history=history, notice=notice)
+
+    def compute(self, link: Link) -> Iterator[dict[str, Any]]:
+        """Compute in place what the cell lacks, saying how far it is, then answer."""
+        try:
+            for fraction, said in _progress(lambda say: search.prepare(link.cell, self.roots, progress=say)):
+                yield view.working(said=said, fraction=fraction)
+        except RetrievalError as error:
+            yield view.unavailable(error, link, history="keep")
+            return
+        yield self.ask(self.with_query(link), history="replace")
+
+    def sampled(self, link: Link, *, label: int | None = None) -> Link:
+        """The same question about a test picture drawn at random, of one class if asked."""
+        return link.with_item(search.sample(link.cell, self.roots, label=label))
+
+    def with_query(self, link: Link) -> Link:
+        """The link itself where it names a query; otherwise with a sampled one, unless the data are missing."""
+        if link.item is not None or link.token is not None:
+            return link
+        try:
+            return self.sampled(link)
+        except RetrievalError:
+            return link  # asking says what is missing, in full
+
+    def find(self, link: Link) -> Answer:
+        """The Answer itself; RetrievalError where there is none."""
+        return search.find(self.query(link), link.cell, self.roots, k=link.k)
+
+    def query(self, link: Link) -> Query:
+        """What is asked with; Unavailable where the link names nothing that is here."""
+        if link.token is not None:
+            return UploadQuery(path=self.uploads.open(link.token).path)
+        if link.item is None:
+            raise Unavailable("There is no picture to ask with.", remedy="Sample a test picture or upload one.")
+        return link.item
+
+    def splits(self, link: Link) -> dict[str, Split]:
+        """The gallery, and the query's own split where it is a picture of the dataset."""
+        names = {link.cell.rules.gallery, *([link.item.split] if link.item else [])}
+        return {name: open_split(link.cell.data, link.cell.size, name, self.roots) for name in names}
+
+    def _answered(self, link: Link, history: view.History, notice: str) -> dict[str, Any]:
+        upload = self.uploads.open(link.token) if link.token else None
+        answer = self.find(link)
+        return view.answered(answer, link, splits=self.splits(link), upload=upload, history=history, notice=notice)
+
+
+def start_cell(roots: Roots) -> Cell:
+    """What the page opens with: real data where any is at hand, by the names of files alone; phantoms otherwise."""
+    real = [PREFERRED] + [fitting_cell(data.name, PREFERRED) for data in DATASETS if not data.synthetic]
+    at_hand = (
+        replace(where, size=size) for where in real for size in where.data.sizes if is_at_hand(where.data, size, roots)
+    )
+    return next(at_hand, PHANTOMS)
+
+
+def _label(text: str, cell: Cell) -> int | None:
+    """The number of a class, None for any; UnknownName where there is no such class."""
+    if text == "":
+        return None
+    number = whole_number(text)
+    if number is None or not 0 <= number < len(cell.data.classes):
+        raise UnknownName(f"class of {cell.dataset}", text[:20], range(len(cell.data.classes)))
+    return number
+
+
+Say = Callable[[float, str], None]
+
+
+def _progress(work: Callable[[Say], None]) -> Iterator[tuple[float, str]]:
+    """Run `work` in a thread of its own and yield what it says; what it raises is raised here at the end."""
+    said: queue.SimpleQueue[tuple[float, str] | None] = queue.SimpleQueue()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as pool:
+        done = pool.submit(work, lambda fraction, words: said.put((fraction, words)))
+        done.add_done_callback(lambda _: said.put(None))
+        while (step := said.get()) is not None:
+            yield step
+    done.result()

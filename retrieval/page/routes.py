@@ -1,0 +1,191 @@
+"""Plain addresses beside the page: pictures, slices, uploads, and an answer as a file.
+
+Handlers are sync functions, which Starlette runs in threads, so that decoding never holds up the page. What an address
+with a version in it shows never changes, so browsers may keep it for ever; what a visitor uploaded is never kept.
+"""
+
+import functools
+from collections.abc import Callable
+from urllib.parse import unquote
+
+import numpy as np
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from retrieval import search
+from retrieval.answers import ItemQuery, Query, UploadQuery
+from retrieval.cells import Cell, cell
+from retrieval.datasets.catalogue import find_dataset
+from retrieval.datasets.opening import open_split
+from retrieval.datasets.specs import SplitName
+from retrieval.encoders.catalogue import ENCODERS
+from retrieval.errors import BadInput, RetrievalError, Unavailable
+from retrieval.page import rendering
+from retrieval.page.desk import Desk
+from retrieval.page.link import Link, item_at, parse
+from retrieval.page.uploads import read_bounded
+from retrieval.page.view import fullest_slice
+
+FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+NEVER = {"Cache-Control": "no-store"}
+
+
+def routes(desk: Desk) -> list[BaseRoute]:
+    """The addresses of the Search tab."""
+    item = "{dataset}/{size:int}/{split}/{index:int}"
+    seen = "{dataset}/{size:int}/{encoder}/{split}/{index:int}"
+    pages: list[tuple[str, Callable[..., Response]]] = [
+        (f"/picture/{item}.png", _picture),
+        (f"/slice/{item}/{{z:int}}.png", _slice),
+        (f"/seen/{seen}.png", _seen),
+        (f"/seen-slice/{seen}/{{z:int}}.png", _seen_slice),
+        ("/upload/{token}/picture.png", _uploaded),
+        ("/upload/{token}/seen.png", _uploaded_seen),
+        ("/answer.csv", _answer_csv),
+        ("/answer.png", _answer_png),
+    ]
+    return [
+        Route("/healthz", _healthz),
+        Route("/upload", functools.partial(_receive, desk=desk), methods=["PUT"]),
+        *(Route(path, functools.partial(_or_a_sentence, handler=handler, desk=desk)) for path, handler in pages),
+    ]
+
+
+def _healthz(request: Request) -> Response:
+    return JSONResponse({"ok": True}, headers=NEVER)
+
+
+def _or_a_sentence(request: Request, *, handler: Callable[..., Response], desk: Desk) -> Response:
+    """What the handler answers; where it says no, 404 with its sentence."""
+    try:
+        return handler(request, desk=desk)
+    except RetrievalError as error:
+        return PlainTextResponse(str(error), status_code=404, headers=NEVER)
+
+
+async def _receive(request: Request, *, desk: Desk) -> Response:
+    """Take an uploaded picture as the body of a PUT; answers its token, or a sentence that says why not."""
+    try:
+        data = await read_bounded(request.stream())
+        name = unquote(request.query_params.get("name", ""))
+        token = await run_in_threadpool(desk.uploads.keep, data, name=name)
+    except RetrievalError as error:
+        return JSONResponse({"message": error.message, "remedy": error.remedy}, headers=NEVER)
+    return JSONResponse({"token": token}, headers=NEVER)
+
+
+def _picture(request: Request, *, desk: Desk) -> Response:
+    where, item = _named(request)
+    if where.data.ndim == 3:
+        raise BadInput(f"{where.data.title} holds volumes.", remedy="Ask for a slice of one instead.")
+    return _png(_item_pixels(where, item, desk))
+
+
+def _slice(request: Request, *, desk: Desk) -> Response:
+    where, item = _named(request)
+    if where.data.ndim == 2:
+        raise BadInput(f"{where.data.title} holds pictures, which have no slices.", remedy="Ask for the picture.")
+    return _png(_one_slice(_item_pixels(where, item, desk), request))
+
+
+def _seen(request: Request, *, desk: Desk) -> Response:
+    where, item = _named(request)
+    if where.data.ndim == 3:
+        raise BadInput(f"{where.data.title} holds volumes.", remedy="Ask for a slice of one instead.")
+    return _png(search.sees(item, where, desk.roots))
+
+
+def _seen_slice(request: Request, *, desk: Desk) -> Response:
+    where, item = _named(request)
+    if where.data.ndim == 2:
+        raise BadInput(f"{where.data.title} holds pictures, which have no slices.", remedy="Ask for the picture.")
+    return _png(_one_slice(_seen_volume(item, where, desk), request))
+
+
+@functools.lru_cache(maxsize=32)
+def _seen_volume(item: ItemQuery, where: Cell, desk: Desk) -> np.ndarray:
+    """Kept, because the slices of one volume are asked for one by one."""
+    return search.sees(item, where, desk.roots)
+
+
+def _uploaded(request: Request, *, desk: Desk) -> Response:
+    preview = desk.uploads.open(request.path_params["token"]).preview
+    return FileResponse(preview, media_type="image/png", headers=NEVER)
+
+
+def _uploaded_seen(request: Request, *, desk: Desk) -> Response:
+    words = request.query_params
+    where = cell(words.get("dataset", ""), _size(words.get("size")), words.get("encoder", ""))
+    query = UploadQuery(path=desk.uploads.open(request.path_params["token"]).path)
+    return Response(rendering.png(search.sees(query, where, desk.roots)), media_type="image/png", headers=NEVER)
+
+
+def _answer_csv(request: Request, *, desk: Desk) -> Response:
+    link = _asked(request, desk)
+    text = rendering.answer_csv(desk.find(link))
+    return Response(text, media_type="text/csv; charset=utf-8", headers=_attachment(link, "csv"))
+
+
+def _answer_png(request: Request, *, desk: Desk) -> Response:
+    link = _asked(request, desk)
+    answer = desk.find(link)
+    gallery = answer.cell.rules.gallery
+    cards = [_flat(ItemQuery(split=gallery, index=near.index), link, desk) for near in answer.neighbours]
+    sheet = rendering.answer_png(answer, _flat(answer.query, link, desk), cards)
+    return Response(sheet, media_type="image/png", headers=_attachment(link, "png"))
+
+
+def _asked(request: Request, desk: Desk) -> Link:
+    link = parse(request.query_params, desk.start)
+    if link.item is None and link.token is None:
+        raise Unavailable("This link names no picture to ask with.", remedy="Take the link from the page.")
+    return link
+
+
+def _flat(query: Query, link: Link, desk: Desk) -> np.ndarray:
+    """A query or neighbour as one picture; of a volume its fullest slice."""
+    if isinstance(query, ItemQuery):
+        pixels = _item_pixels(link.cell, query, desk)
+        return pixels[fullest_slice(pixels)] if link.cell.data.ndim == 3 else pixels
+    with Image.open(desk.uploads.open(link.token or "").preview) as preview:
+        return np.asarray(preview)
+
+
+def _attachment(link: Link, kind: str) -> dict[str, str]:
+    query = "upload" if link.item is None else f"{link.item.split}-{link.item.index}"
+    name = f"{link.cell.key.replace('/', '-')}-{query}.{kind}"
+    return {"Content-Disposition": f'attachment; filename="{name}"', **NEVER}
+
+
+def _named(request: Request) -> tuple[Cell, ItemQuery]:
+    """The cell and item of an address. UnknownName or BadInput where one does not exist."""
+    parts = request.path_params
+    ndim = find_dataset(parts["dataset"]).ndim
+    any_fitting = next(spec.name for spec in ENCODERS if spec.takes(ndim))
+    where = cell(parts["dataset"], parts["size"], parts.get("encoder", any_fitting))
+    return where, item_at(parts["split"], parts["index"], where)
+
+
+def _size(text: str | None) -> int:
+    if text is None or not text.isdecimal():
+        raise BadInput("This address names no size in pixels.", remedy="Take it from the page.")
+    return int(text[:9])
+
+
+def _item_pixels(where: Cell, item: ItemQuery, desk: Desk) -> np.ndarray:
+    split: SplitName = item.split
+    return np.asarray(open_split(where.data, where.size, split, desk.roots).images[item.index])
+
+
+def _one_slice(volume: np.ndarray, request: Request) -> np.ndarray:
+    z = request.path_params["z"]
+    if not 0 <= z < len(volume):
+        raise BadInput(f"This volume has no slice {z}.", remedy=f"Its slices are 0 to {len(volume) - 1}.")
+    return volume[z]
+
+
+def _png(pixels: np.ndarray) -> Response:
+    return Response(rendering.png(pixels), media_type="image/png", headers=FOREVER)

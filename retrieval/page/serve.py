@@ -1,0 +1,50 @@
+"""Serve the page: for app.py and for the command line."""
+
+import os
+import signal
+from collections.abc import Mapping
+
+from retrieval.roots import Roots
+
+PORT = 7860
+
+# Read by Gradio and its companions when they are imported: the page looks nothing up elsewhere, and tells nobody.
+_QUIET = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    "DISABLE_TELEMETRY": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",  # torch's spinning threads collapse on a busy machine
+    "NO_PROXY": "127.0.0.1,localhost",  # Gradio asks its own server whether it has started
+}
+
+
+def serve(roots: Roots, *, host: str | None = None, port: int | None = None) -> None:
+    """Serve the page until interrupted.
+
+    Args:
+        roots: Where data, weights, precomputed and cache lie.
+        host: Address to listen on; None leaves it to Gradio (GRADIO_SERVER_NAME, else this machine only).
+        port: None takes GRADIO_SERVER_PORT or PORT, else 7860.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    from retrieval.page.desk import Desk, start_cell
+    from retrieval.page.frame import build, launch_options
+    from retrieval.page.uploads import open_uploads
+
+    desk = Desk(roots=roots, uploads=open_uploads(roots.cache), start=start_cell(roots))
+    over = desk.uploads.keep_swept()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped is no reason to leave uploads behind
+    try:
+        port = wanted_port() if port is None else port
+        build(desk).launch(server_name=host, server_port=port, **launch_options(desk))
+    finally:
+        over.set()
+        desk.uploads.empty()
+
+
+def wanted_port(environ: Mapping[str, str] = os.environ) -> int:
+    """The port that the environment asks for, else 7860."""
+    named = environ.get("GRADIO_SERVER_PORT") or environ.get("PORT") or ""
+    return int(named) if named.isdecimal() else PORT

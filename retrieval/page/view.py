@@ -1,0 +1,240 @@
+"""What the Search tab draws: plain values for its script, made of an Answer or of a reason why there is none."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from retrieval.answers import Answer, ItemQuery, Readiness
+from retrieval.cells import Cell
+from retrieval.datasets.catalogue import DATASETS
+from retrieval.datasets.specs import Split
+from retrieval.encoders.catalogue import ENCODERS
+from retrieval.errors import RetrievalError
+from retrieval.page import addresses, words
+from retrieval.page.link import Link, to_words
+from retrieval.page.uploads import Upload
+from retrieval.protocols import PROTOCOLS
+
+History = Literal["push", "replace", "keep"]
+"""What an answer does to the browser's history: a new entry, the present one replaced, or the address kept."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture to draw. Of a volume `src` holds `{z}`, `slices` says how many there are and `fullest` which is first.
+
+    Attributes:
+        src: Relative address.
+        alt: In words, for who cannot see it.
+        size: Its true size, in words.
+        width, height: In pixels.
+    """
+
+    src: str
+    alt: str
+    size: str
+    width: int
+    height: int
+    slices: int = 0
+    fullest: int = 0
+
+
+def menus(keep_minutes: float) -> dict[str, Any]:
+    """What the menus offer, from the literals alone: no file is looked at."""
+    return {
+        "datasets": [
+            {
+                "name": data.name,
+                "title": data.title,
+                "ndim": data.ndim,
+                "sizes": list(data.sizes),
+                "classes": list(data.classes),
+                "test": data.counts["test"],
+            }
+            for data in DATASETS
+        ],
+        "encoders": [
+            {
+                "name": spec.name,
+                "title": spec.title,
+                "takes": [ndim for ndim in (2, 3) if spec.takes(ndim)],
+                "baseline": spec.baseline,
+            }
+            for spec in ENCODERS
+        ],
+        "protocols": [[protocol.name, protocol.title] for protocol in PROTOCOLS],
+        "promise": f"Stays on this machine, deleted after {keep_minutes:.0f} minutes; not for diagnosis.",
+    }
+
+
+def answered(
+    answer: Answer,
+    link: Link,
+    *,
+    splits: Mapping[str, Split],
+    upload: Upload | None,
+    history: History,
+    notice: str = "",
+) -> dict[str, Any]:
+    """An answer as the page draws it; `splits` holds the gallery, and the query's split where it is an item."""
+    gallery = splits[answer.cell.rules.gallery]
+    figures = _query_figures(answer, link, splits, upload)
+    before, standing, after = words.provenance_line(answer)
+    return {
+        "kind": "answer",
+        **_frame(link, history, notice),
+        "summary": words.summary(answer),
+        "query": {
+            "title": words.query_title(answer.query, answer.cell.data),
+            "label": answer.query_label_name or "",
+            "notes": list(upload.notes) if upload else [],
+            "original": asdict(figures[0]),
+            "seen": asdict(figures[1]),
+        },
+        "cards": [_card(answer, place, gallery) for place in range(len(answer.neighbours))],
+        "heading": f"Nearest {len(answer.neighbours)} of {words.gallery_size(answer.cell)}",
+        "scored": answer.cell.rules.score_name,
+        "vote": _vote(answer),
+        "reliability": words.reliability_sentence(answer.reliability, answer.cell.data),
+        "nearness": words.nearness_sentence(answer.nearness, answer),
+        "beyond": bool(answer.nearness and answer.nearness.beyond),
+        "line": [before, after],
+        "standing": standing,
+        "unverified": not answer.verified,
+        "files": {name: f"answer.{name}?{to_words(link, private=True)}" for name in ("csv", "png")},
+        "slices": gallery.images.shape[1] if answer.cell.data.ndim == 3 else 0,
+    }
+
+
+def unavailable(error: RetrievalError, link: Link, *, history: History, notice: str = "") -> dict[str, Any]:
+    """A reason why there is no answer, with what to do."""
+    return {
+        "kind": "problem",
+        **_frame(link, history, notice),
+        "title": "No answer",
+        "message": error.message,
+        "remedy": error.remedy,
+        "compute": "",
+    }
+
+
+def not_ready(readiness: Readiness, link: Link, *, history: History, notice: str = "") -> dict[str, Any]:
+    """What a cell lacks, before anything is asked; with a button where it can be computed in place."""
+    return {
+        "kind": "problem",
+        **_frame(link, history, notice),
+        "title": words.readiness_title(readiness),
+        "message": readiness.message,
+        "remedy": readiness.remedy,
+        "compute": "Compute it now" if readiness.state == "minute" else "",
+    }
+
+
+def refused(error: RetrievalError) -> dict[str, Any]:
+    """What was asked cannot be; what is shown stays."""
+    return {"kind": "refusal", "message": error.message, "remedy": error.remedy}
+
+
+def working(*, said: str, fraction: float) -> dict[str, Any]:
+    """Something is being computed in place; `fraction` from 0 to 1."""
+    return {"kind": "working", "said": said, "fraction": fraction}
+
+
+def fullest_slice(volume: np.ndarray) -> int:
+    """The slice of a volume [D, H, W] whose values vary most: the one with the most to see; ties to the first."""
+    return int(volume.reshape(len(volume), -1).std(axis=1).argmax())
+
+
+def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
+    cell = link.cell
+    return {
+        "address": to_words(link),
+        "private": to_words(link, private=True),
+        "token": link.token or "",
+        "history": history,
+        "notice": notice,
+        "now": f"{cell.data.title} {cell.size} · {cell.spec.title} · {link.k} neighbours",
+        "about": f"{cell.data.about} {cell.spec.about}",
+        "volumes": cell.data.ndim == 3,
+        "sharing": (
+            "The link restores these settings, but not your picture: it cannot be part of a link."
+            if link.uploaded
+            else "The link restores this page."
+        ),
+    }
+
+
+def _query_figures(
+    answer: Answer, link: Link, splits: Mapping[str, Split], upload: Upload | None
+) -> tuple[Figure, Figure]:
+    cell = answer.cell
+    if isinstance(answer.query, ItemQuery):
+        split = splits[answer.query.split]
+        original = _figure(cell, answer.query, split, alt=words.query_title(answer.query, cell.data))
+        return original, _seen(cell, addresses.seen(cell, answer.query, addresses.version_of(split)), original)
+    if upload is None or link.token is None:
+        raise ValueError("an answer to an uploaded picture needs the upload")
+    size = words.pixels_of((upload.height, upload.width)) + (" (shown smaller)" if upload.shrunk else "")
+    original = Figure(
+        src=addresses.uploaded(link.token), alt="Your picture", size=size, width=upload.width, height=upload.height
+    )
+    return original, _seen(cell, addresses.uploaded_seen(cell, link.token), original)
+
+
+def _figure(cell: Cell, item: ItemQuery, split: Split, *, alt: str) -> Figure:
+    shape = split.images.shape
+    volume = cell.data.ndim == 3
+    height, width = shape[2:4] if volume else shape[1:3]
+    size = f"{width} × {height} × {shape[1]} voxels" if volume else words.pixels_of((height, width))
+    return Figure(
+        src=addresses.picture(cell, item, addresses.version_of(split)),
+        alt=alt,
+        size=size,
+        width=width,
+        height=height,
+        slices=shape[1] if volume else 0,
+        fullest=fullest_slice(split.images[item.index]) if volume else 0,
+    )
+
+
+def _seen(cell: Cell, src: str, original: Figure) -> Figure:
+    pixels = cell.spec.pixels if cell.data.ndim == 2 else cell.spec.slices
+    side = pixels.side(cell.size) if pixels else cell.size
+    slices = side if pixels and pixels.depth == "spline" and original.slices else original.slices
+    fullest = round(original.fullest * (slices - 1) / max(1, original.slices - 1)) if slices else 0
+    size = f"{slices} slices of {side} × {side} pixels" if slices else words.pixels_of((side, side))
+    alt = "The same as the extractor sees it"
+    return Figure(src=src, alt=alt, size=size, width=side, height=side, slices=slices, fullest=fullest)
+
+
+def _card(answer: Answer, place: int, gallery: Split) -> dict[str, Any]:
+    neighbour = answer.neighbours[place]
+    item = ItemQuery(split=answer.cell.rules.gallery, index=neighbour.index)
+    return {
+        "rank": neighbour.rank,
+        "split": item.split,
+        "index": neighbour.index,
+        "label": neighbour.label_name,
+        "score": words.score(neighbour.score),
+        "mark": words.agreement(neighbour),
+        "duplicate": words.DUPLICATE.get(neighbour.duplicate or "", ""),
+        "figure": asdict(_figure(answer.cell, item, gallery, alt="")),
+    }
+
+
+def _vote(answer: Answer) -> dict[str, Any]:
+    k = len(answer.neighbours)
+    return {
+        "sentence": words.vote_sentence(answer),
+        "rows": [
+            {
+                "label": tally.label_name,
+                "said": words.tally_line(tally, k),
+                "share": round(100 * tally.share, 2),
+                "gallery": round(100 * tally.gallery_share, 2),
+            }
+            for tally in answer.vote
+        ],
+    }

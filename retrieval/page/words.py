@@ -1,0 +1,161 @@
+"""An Answer in plain sentences: what the neighbours say, how far to trust it, and where it comes from."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from retrieval.answers import Answer, ItemQuery, Nearness, Neighbour, Query, Readiness, Reliability, Tally
+from retrieval.cells import Cell
+from retrieval.datasets.specs import Dataset
+
+DUPLICATE = {"exact": "exact duplicate", "near": "near duplicate"}
+SPLIT = {"test": "test", "train": "gallery"}
+
+
+def percent(share: float) -> str:
+    """A share of 0 to 1 as whole percent, with the narrow space that keeps it on one line."""
+    return f"{_whole(share)}\u202f%"
+
+
+def score(value: float) -> str:
+    """A distance or similarity with as many digits as tell neighbours apart on a card."""
+    digits = 4 if abs(value) < 10 else 2 if abs(value) < 1000 else 0
+    return f"{value:,.{digits}f}"
+
+
+def pixels_of(shape: Sequence[int]) -> str:
+    """The true size of a picture [H, W, ...] in words, width first."""
+    return f"{shape[1]:,} × {shape[0]:,} pixels"
+
+
+def item_noun(data: Dataset) -> str:
+    """What one item of a dataset is called."""
+    return "picture" if data.ndim == 2 else "volume"
+
+
+def query_title(query: Query, data: Dataset) -> str:
+    """What was asked with, for a heading."""
+    if isinstance(query, ItemQuery):
+        return f"{SPLIT[query.split].capitalize()} {item_noun(data)} {query.index}"
+    return "Your picture"
+
+
+def summary(answer: Answer) -> str:
+    """The whole answer in one sentence, for the status line and for who cannot see the cards."""
+    data = answer.cell.data
+    title = query_title(answer.query, data)
+    asked = f"{title} of {data.title}" if isinstance(answer.query, ItemQuery) else title
+    known = f" ({answer.query_label_name})" if answer.query_label_name else ""
+    names = Counter(neighbour.label_name for neighbour in answer.neighbours)
+    said = ", ".join(f"{count} {name}" for name, count in names.most_common())
+    return f"{asked}{known}: the {len(answer.neighbours)} nearest of {gallery_size(answer.cell)} are {said}."
+
+
+def gallery_size(cell: Cell) -> str:
+    """How many items are searched."""
+    return f"{cell.data.counts[cell.rules.gallery]:,} gallery {item_noun(cell.data)}s"
+
+
+def vote_sentence(answer: Answer) -> str:
+    """What most neighbours say, beside how common that is anyway."""
+    first, k = answer.vote[0], len(answer.neighbours)
+    tied = [tally for tally in answer.vote if tally.votes == first.votes]
+    anyway = f"{percent(first.gallery_share)} of the gallery is so anyway"
+    if answer.cell.data.task == "findings":
+        return f"{first.votes} of {k} show “{first.label_name}” ({percent(first.votes / k)}); {anyway}."
+    if len(tied) > 1:
+        return (
+            f"A tie at {first.votes} of {k}; it goes to “{first.label_name}”, which has the nearer neighbour. {anyway}."
+        )
+    return f"{first.votes} of {k} say “{first.label_name}” ({percent(first.share)}); {anyway}."
+
+
+def tally_line(tally: Tally, k: int) -> str:
+    """One class of the vote, as text beside its bar."""
+    return f"{tally.votes} of {k} ({percent(tally.share)}), gallery {percent(tally.gallery_share)}"
+
+
+def reliability_sentence(reliability: Reliability | None, data: Dataset) -> str:
+    """How often the first neighbour has been right in cases like this one, on the dataset's own test items."""
+    noun = item_noun(data)
+    if reliability is None:
+        return "How far to trust this is not known yet: the test pictures have not been ranked by this extractor."
+    name, hits, n = reliability.label_name, reliability.hits, reliability.n
+    if n == 0:
+        says = "whose first neighbour says" if reliability.basis == "first neighbour" else "of class"
+        return f"There is no test {noun} {says} “{name}”, so how far to trust this is not known."
+    share = percent(hits / n)
+    counted = f"{hits:,} of {n:,}{_interval(reliability)}"
+    if reliability.basis == "first neighbour":
+        return f"Among test {noun}s whose first neighbour says “{name}”, {share} are ({counted})."
+    return f"Among test {noun}s that are “{name}”, the first neighbour is right for {share} ({counted})."
+
+
+def nearness_sentence(nearness: Nearness | None, answer: Answer) -> str:
+    """How near the first neighbour is, as the gallery's own pictures go."""
+    if nearness is None:
+        return ""
+    noun = item_noun(answer.cell.data)
+    owner = f"this {noun}" if isinstance(answer.query, ItemQuery) else "your picture"
+    if nearness.beyond:
+        return (
+            f"Nothing here looks like {owner}: its first neighbour is farther away than those of more than "
+            f"99\u202f% of the gallery's own {noun}s. Do not rely on what the neighbours say."
+        )
+    far = nearness.percentile > 90
+    how = (
+        "unusually near" if nearness.percentile < 10 else "farther away than usual" if far else "about as near as usual"
+    )
+    share = percent(nearness.percentile / 100)
+    return f"The first neighbour is {how}: {share} of the gallery's own {noun}s have one at least as near."
+
+
+def agreement(neighbour: Neighbour) -> dict[str, str] | None:
+    """Mark and words for whether a neighbour shares the query's label; None where that label is not known."""
+    if neighbour.agrees is None:
+        return None
+    return {"kind": "same", "words": "same label"} if neighbour.agrees else {"kind": "other", "words": "other label"}
+
+
+def provenance_line(answer: Answer) -> tuple[str, str, str]:
+    """Extractor, weights, protocol and data; whether they are verified; the time taken. One line in three parts."""
+    cell = answer.cell
+    weights = answer.provenance.get("weights") if cell.spec.weights is not None else None
+    parts = [
+        cell.spec.title,
+        *([f"weights {weights}"] if isinstance(weights, str) else []),
+        cell.rules.title,
+        f"{cell.data.title} {cell.size}",
+    ]
+    standing = "verified" if answer.verified else "unverified"
+    if cell.data.synthetic:
+        standing = f"synthetic, {standing}"
+    return " · ".join(parts) + " · ", standing, f" · {duration(answer.seconds)}"
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
+    if seconds < 1:
+        return f"{max(1, round(seconds * 1000))} ms"
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{round(seconds)} s"
+    return f"{round(seconds / 60)} minutes"
+
+
+def readiness_title(readiness: Readiness) -> str:
+    """The state of a cell in a few words."""
+    return {
+        "ready": "Ready",
+        "minute": f"Not computed yet: takes about {duration(max(1.0, readiness.seconds))}",
+        "command": f"Not computed yet: takes about {duration(max(60.0, readiness.seconds))}",
+        "unavailable": "Not at hand",
+    }[readiness.state]
+
+
+def _interval(reliability: Reliability) -> str:
+    if reliability.low is None or reliability.high is None:
+        return ""
+    return f"; 95\u202f% {_whole(reliability.low)} to {_whole(reliability.high)}"
+
+
+def _whole(share: float) -> int:
+    return round(100 * share)
