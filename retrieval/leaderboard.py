@@ -99,7 +99,8 @@ def leaderboard(roots: Roots, *, synthetic: bool = False) -> tuple[Row, ...]:
     rows += [_published(row) for row in published]
     rows = [row for row in rows if row.synthetic == synthetic]
     places = dict.fromkeys((row.dataset, row.size) for row in rows)
-    floors = {place: _baselines(*place, roots=roots) for place in places}
+    opened = {(row.dataset, row.size) for row in rows if row.source == "measured"}
+    floors = {place: _baselines(*place, roots=roots, opened=place in opened) for place in places}
     rows = [_against_majority(row, floors[row.dataset, row.size]) for row in rows]
     rows = _with_near_best(rows)
     rows += [row for floor in floors.values() for row in floor]
@@ -215,10 +216,11 @@ def _published(row: PublishedRow) -> Row:
     )
 
 
-def _baselines(dataset_name: str, size: int, *, roots: Roots) -> tuple[Row, ...]:
-    """Majority class and blind draw; none where the labels are not known."""
+def _baselines(dataset_name: str, size: int, *, roots: Roots, opened: bool) -> tuple[Row, ...]:
+    """Majority class and blind draw; none where the labels are not known. `opened`: its file was read before."""
     dataset = _datasets()[dataset_name]
-    gallery, queries = (unordered_labels(dataset, split, roots) for split in ("train", "test"))
+    gallery = unordered_labels(dataset, size, "train", roots, open_file=opened)
+    queries = unordered_labels(dataset, size, "test", roots, open_file=opened)
     if gallery is None or queries is None:
         return ()
     constant = majority(dataset, gallery_labels=gallery, query_labels=queries)

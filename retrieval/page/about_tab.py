@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 
 import gradio as gr
 import numpy as np
@@ -12,12 +11,11 @@ from retrieval.datasets.catalogue import DATASETS
 from retrieval.datasets.specs import Dataset
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.encoders.specs import EncoderSpec
+from retrieval.page.assets import read
 from retrieval.protocols import PROTOCOLS
 from retrieval.roots import Roots
 from retrieval.scoring import metrics
 from retrieval.scoring.uncertainty import wilson
-
-ASSETS = Path(__file__).resolve().parent / "assets"
 
 STUDY = (
     "Mahbod, A., Saeidi, N., Hatamikia, S., Woitek, R. Evaluating Pre-trained Convolutional Neural Networks and "
@@ -45,7 +43,7 @@ def build(roots: Roots) -> None:
     """Put the tab's content into the gr.Tab being built; nothing in it depends on what is at hand."""
     gr.HTML(
         about_html(),
-        css_template=(ASSETS / "about.css").read_text(encoding="utf-8"),
+        css_template=read("about.css"),
         apply_default_css=False,
         elem_id="about",
         js_on_load=None,
@@ -63,7 +61,7 @@ def about_html() -> str:
         "encoders": _encoders(),
         "citations": _citations(),
     }
-    text = (ASSETS / "about.html").read_text(encoding="utf-8")
+    text = read("about.html")
     for name, filling in slots.items():
         text = text.replace(f"[[{name}]]", filling)
     return text

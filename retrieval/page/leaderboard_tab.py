@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -30,9 +29,9 @@ from retrieval.leaderboard import (
     select,
     to_csv,
 )
+from retrieval.page.assets import read
 from retrieval.roots import Roots
 
-ASSETS = Path(__file__).resolve().parent / "assets"
 JSON_ROUTE, CSV_ROUTE = "leaderboard.json", "leaderboard.csv"
 
 # Not in the catalogue: what looks at no picture, and the study's other extractors as their authors write them.
@@ -81,9 +80,9 @@ def build(roots: Roots) -> None:
     """Put the tab's content into the gr.Tab being built; `roots` are read when the rows are fetched, not here."""
     gr.HTML(
         "",
-        html_template=(ASSETS / "leaderboard.html").read_text(encoding="utf-8"),
-        css_template=(ASSETS / "leaderboard.css").read_text(encoding="utf-8"),
-        js_on_load=(ASSETS / "leaderboard.js").read_text(encoding="utf-8"),
+        html_template=read("leaderboard.html"),
+        css_template=read("leaderboard.css"),
+        js_on_load=read("leaderboard.js"),
         apply_default_css=False,
         elem_id="leaderboard",
         url=JSON_ROUTE,

@@ -1,0 +1,113 @@
+"""The leaderboard's routes, without a browser."""
+
+import csv
+import gzip
+import io
+import json
+import shutil
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from retrieval import results
+from retrieval.cells import cell
+from retrieval.leaderboard import leaderboard
+from retrieval.page import leaderboard_tab
+from retrieval.roots import SHIPPED, Roots
+
+
+@pytest.fixture
+def board_roots(empty_roots: Roots) -> Roots:
+    shutil.copytree(SHIPPED / "published", empty_roots.precomputed / "published")
+    return empty_roots
+
+
+@pytest.fixture
+def client(board_roots: Roots) -> TestClient:
+    return TestClient(Starlette(routes=leaderboard_tab.routes(board_roots)))
+
+
+def _write_one(roots: Roots) -> None:
+    reading = results.Reading(metrics={"ACC@1": 50.0, "nDCG@5": 12.34567}, hits={"ACC@1": 78}, n_queries=156)
+    result = results.Result(
+        cell=cell("breastmnist", 28, "pixels"),
+        fingerprint="f",
+        verified=False,
+        as_published=reading,
+        groups_left_out=reading,
+        n_gallery=546,
+        grouped_queries=55,
+        ranks=(1,) * 156,
+        ranks_left_out=(1,) * 156,
+        provenance={},
+    )
+    results.write(roots.made, result)
+
+
+def test_json_is_compressed_and_known_by_its_etag(client):
+    first = client.get("/leaderboard.json", headers={"accept-encoding": "gzip"})
+    assert first.status_code == 200
+    assert first.headers["content-encoding"] == "gzip"
+    again = client.get("/leaderboard.json", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    plain = client.get("/leaderboard.json", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.json() == first.json()
+
+
+def test_a_new_result_makes_a_new_table(client, board_roots):
+    before = client.get("/leaderboard.json")
+    _write_one(board_roots)
+    after = client.get("/leaderboard.json")
+    assert after.headers["etag"] != before.headers["etag"]
+    (row,) = [row for row in after.json()["rows"] if row["source"] == "measured"]
+    assert (row["encoder"], row["verified"], row["searchable"]) == ("pixels", False, True)
+
+
+def test_missing_numbers_are_null_and_shown_ones_rounded(board_roots):
+    _write_one(board_roots)
+    document = leaderboard_tab.page_document(leaderboard(board_roots))
+    names = [metric["name"] for metric in document["metrics"]]
+    (row,) = [row for row in document["rows"] if row["source"] == "measured"]
+    assert row["all"]["value"][names.index("ACC@1")] == 50.0
+    assert row["all"]["value"][names.index("nDCG@5")] == 12.346
+    assert row["all"]["value"][names.index("ACC@3")] is None
+    assert row["all"]["below"] == [names.index("ACC@1")]
+    assert all(row["left"] is None for row in document["rows"] if row["source"] == "published")
+
+
+def test_every_metric_is_explained(board_roots):
+    document = leaderboard_tab.page_document(leaderboard(board_roots))
+    assert all(metric["about"] for metric in document["metrics"])
+
+
+def test_only_cells_that_exist_can_be_searched_with(board_roots):
+    rows = leaderboard_tab.page_document(leaderboard(board_roots))["rows"]
+    searchable = {row["encoder"] for row in rows if row["searchable"]}
+    assert searchable == {"densenet121"}  # of the study's nine the only one in the catalogue
+
+
+def test_csv_takes_the_tables_filters(client):
+    answer = client.get("/leaderboard.csv?dataset=retinamnist&size=28&source=published&encoder=densenet121")
+    (record,) = csv.DictReader(io.StringIO(answer.text))
+    assert record["ACC@1 hits"] == "181"
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert "leaderboard.csv" in answer.headers["content-disposition"]
+    for nothing in ("size=abc", "dataset=%3Cscript%3E", "size=29"):
+        assert len(client.get(f"/leaderboard.csv?{nothing}").text.splitlines()) == 1
+
+
+def test_unreadable_figures_are_a_sentence(client, board_roots):
+    (board_roots.precomputed / "published" / "published_hits.csv").write_text("table,dataset\n")
+    answer = client.get("/leaderboard.json")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["remedy"]
+
+
+def test_thousands_of_rows_stay_small(board_roots):
+    rows = (leaderboard(board_roots) * 8)[:2000]
+    assert len(rows) == 2000
+    text = json.dumps(leaderboard_tab.page_document(rows), separators=(",", ":")).encode()
+    assert len(text) < 2_000_000
+    assert len(gzip.compress(text)) < 250_000
