@@ -11,7 +11,7 @@ from retrieval.answers import Answer, Query, UploadQuery
 from retrieval.cells import Cell
 from retrieval.datasets.catalogue import DATASETS
 from retrieval.datasets.opening import is_at_hand, open_split
-from retrieval.datasets.specs import Split
+from retrieval.datasets.specs import Split, SplitName
 from retrieval.errors import RetrievalError, Unavailable, UnknownName
 from retrieval.page import view
 from retrieval.page.link import Link, explain, fitting_cell, parse, whole_number
@@ -53,14 +53,13 @@ class Desk:
             return self.ask(self.with_query(self.opening()), history=history)
         try:
             link = parse(words, self.start)
-            if "sample" in words:
-                link = self.sampled(link, label=_label(words["sample"], link.cell))
+            label = _label(words.get("sample", ""), link.cell)
         except RetrievalError as error:
             if not address:
                 return view.refused(error)
-            return self.ask(self.with_query(Link(cell=self.start)), history=history, notice=explain(error))
+            return self.ask(self.with_query(self.opening()), history=history, notice=explain(error))
         notice = UPLOAD_NOT_IN_LINK if address and link.uploaded and link.token is None else ""
-        return self.ask(self.with_query(link), history=history, notice=notice)
+        return self.ask(self.with_query(link, label=label), history=history, notice=notice)
 
     def opening(self) -> Link:
         """What a visitor sees first: the start if it can be answered soon, else what the project draws itself."""
@@ -89,17 +88,13 @@ class Desk:
             return
         yield self.ask(self.with_query(link), history="replace")
 
-    def sampled(self, link: Link, *, label: int | None = None) -> Link:
-        """The same question about a test picture drawn at random, of one class if asked."""
-        return link.with_item(search.sample(link.cell, self.roots, label=label))
-
-    def with_query(self, link: Link) -> Link:
-        """The link itself where it names a query; otherwise with a sampled one, unless the data are missing."""
+    def with_query(self, link: Link, *, label: int | None = None) -> Link:
+        """The link itself where it names a query; otherwise with a test picture at random, of one class if asked."""
         if link.item is not None or link.token is not None:
             return link
         try:
-            return self.sampled(link)
-        except RetrievalError:
+            return link.with_item(search.sample(link.cell, self.roots, label=label))
+        except Unavailable:
             return link  # asking says what is missing, in full
 
     def find(self, link: Link) -> Answer:
@@ -116,7 +111,7 @@ class Desk:
 
     def splits(self, link: Link) -> dict[str, Split]:
         """The gallery, and the query's own split where it is a picture of the dataset."""
-        names = {link.cell.rules.gallery, *([link.item.split] if link.item else [])}
+        names: set[SplitName] = {link.cell.rules.gallery, *([link.item.split] if link.item else [])}
         return {name: open_split(link.cell.data, link.cell.size, name, self.roots) for name in names}
 
     def _answered(self, link: Link, history: view.History, notice: str) -> dict[str, Any]:

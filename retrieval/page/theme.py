@@ -1,11 +1,11 @@
 """Colours, type and spacing of the page, on Gradio's plainest theme; nothing is fetched from elsewhere."""
 
-import gradio as gr
+from gradio.themes import Base
 
 
-def theme() -> gr.themes.Base:
+def theme() -> Base:
     """Indigo on slate, in the system's own fonts; its contrasts pass WCAG AA in light and dark."""
-    base = gr.themes.Base(
+    base = Base(
         primary_hue="indigo",
         neutral_hue="slate",
         radius_size="lg",

@@ -11,6 +11,7 @@ function draw() {
   pending = null;
   idle();
   find('.fraction').hidden = true;
+  find('.found').dataset.serial = next.serial;
   if (next.kind === 'refusal') {
     say('.status', value.summary);
     return say('.refusal', `${next.message} ${next.remedy}`);
