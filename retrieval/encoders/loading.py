@@ -1,17 +1,15 @@
 """One loader per library: spec and weights in, Encoder out."""
 
 import functools
-import logging
 import os
 
 from retrieval.encoders import builtin, weights, with_keras, with_timm
+from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.specs import Encoder, EncoderSpec
 from retrieval.errors import Unavailable
 from retrieval.roots import Roots
 
-log = logging.getLogger(__name__)
-
-_READERS = {"keras": with_keras.read_tensors, "timm": with_timm.read_tensors, "builtin": None}
+_READERS = {"keras": with_keras.read_tensors, "timm": with_timm.read_tensors, "builtin": lambda _: {}}
 _LOADERS = {"keras": with_keras.load, "timm": with_timm.load}
 
 
@@ -20,14 +18,19 @@ def identify(spec: EncoderSpec, roots: Roots) -> weights.Weights:
     return weights.identify(spec, roots, _READERS[spec.library])
 
 
+def identify_or_expect(spec: EncoderSpec, roots: Roots) -> weights.Weights:
+    """The weights at hand, or where there are none those that the spec names: enough to read what is stored."""
+    if weights.state(spec, roots) == "ready":
+        return identify(spec, roots)
+    return weights.expected(spec)
+
+
 @functools.lru_cache(maxsize=2)  # one large network in memory, and the page's default beside it
 def load_encoder(spec_name: str, roots: Roots, *, device: str = "auto") -> Encoder:
     """The Encoder of this name, ready to embed, on `cpu`, `cuda`, `cuda:1` or (`auto`) the GPU if there is one.
 
     float32 throughout: TensorFloat-32 is switched off, since reduced precision changes most neighbour lists.
     """
-    from retrieval.encoders.catalogue import find_encoder
-
     spec = find_encoder(spec_name)
     if spec.library == "builtin":
         return builtin.load(spec)

@@ -70,6 +70,12 @@ def state(spec: EncoderSpec, roots: Roots) -> State:
     return "downloadable" if spec.weights.url else "missing"
 
 
+def expected(spec: EncoderSpec) -> Weights:
+    """The weights that the spec names, whether or not they are at hand: what shipped embeddings were made with."""
+    digest = "none" if spec.weights is None else spec.weights.digest
+    return Weights(path=None, digest=digest, verified=True)
+
+
 def missing(spec: EncoderSpec) -> Unavailable:
     """The sentence that says which weights are missing and what to do."""
     source = spec.weights or WeightsSource(filename="", digest="")
@@ -98,11 +104,10 @@ def fetch(spec: EncoderSpec, roots: Roots, *, progress: Callable[[int, int | Non
     return download(DataFile(name=source.filename, url=source.url, md5=source.md5), target, progress=progress)
 
 
-def identify(spec: EncoderSpec, roots: Roots, read: Callable[[Path], Mapping[str, np.ndarray]] | None) -> Weights:
+def identify(spec: EncoderSpec, roots: Roots, read: Callable[[Path], Mapping[str, np.ndarray]]) -> Weights:
     """The weights at hand with their digest; Unavailable where there are none.
 
-    A container whose own digest the spec knows is not opened; another one is read with `read`. Where `read` is None,
-    nothing is opened and an unknown container is identified by its bytes, which is enough to tell it apart.
+    A container whose own digest the spec knows is not opened; another one is opened once with `read`, and remembered.
     """
     if spec.weights is None:
         return Weights(path=None, digest="none", verified=True)
@@ -112,10 +117,12 @@ def identify(spec: EncoderSpec, roots: Roots, read: Callable[[Path], Mapping[str
     container = f"sha256:{artifacts.file_digest(path)}"
     if container in spec.weights.containers:
         return Weights(path=path, digest=spec.weights.digest, verified=True)
-    if read is None:
-        return Weights(path=path, digest=container, verified=False)
-    digest = tensors_digest(read(path))
-    return Weights(path=path, digest=digest, verified=digest == spec.weights.digest)
+    memory = roots.cache / "weights" / "containers.json"
+    known = artifacts.read_json(memory) or {}
+    if container not in known:
+        known[container] = tensors_digest(read(path))
+        artifacts.write_json(memory, known)
+    return Weights(path=path, digest=known[container], verified=known[container] == spec.weights.digest)
 
 
 def unreadable(path: Path, error: Exception) -> BadInput:

@@ -1,0 +1,181 @@
+"""Cell -> Result: where data, encoder, ranking and scoring meet. Whatever is missing on the way is computed.
+
+Three nested keys: embeddings < neighbours < result. Fingerprints need the data's and the weights' digests, not the
+vectors, so that a result or a neighbour list is found without an encoder, and without torch.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from retrieval import artifacts, provenance, results
+from retrieval.cells import Cell
+from retrieval.datasets.opening import open_split
+from retrieval.datasets.specs import Split
+from retrieval.embeddings import embedding
+from retrieval.embeddings.embedding import Embeddings, Progress
+from retrieval.encoders import loading
+from retrieval.groups import Groups, find_groups
+from retrieval.ranking import neighbours as ranked
+from retrieval.ranking.neighbours import Neighbours, Side
+from retrieval.results import Reading, Result
+from retrieval.roots import Roots
+from retrieval.scoring import reading as scoring
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The fingerprints of a cell's parts, and whether its data and weights are both the known ones."""
+
+    train_embeddings: str
+    test_embeddings: str
+    train: str
+    test: str
+    weights: str
+    verified: bool
+
+    def embeddings(self, side: Side) -> str:
+        return self.train_embeddings if side == "train" else self.test_embeddings
+
+    def neighbours(self, side: Side) -> str:
+        return self.train if side == "train" else self.test
+
+
+def marks(cell: Cell, roots: Roots) -> Marks:
+    """The fingerprints of a cell as the data and weights at hand give them; without weights, as the spec's own give them."""
+    weights = loading.identify_or_expect(cell.spec, roots)
+    gallery = open_split(cell.data, cell.size, "train", roots)
+    embedded = {
+        split: embedding.fingerprint_of(
+            cell.data, cell.size, split, cell.spec, data=gallery.digest, weights=weights.digest
+        )
+        for split in ("train", "test")
+    }
+    ranks = {
+        split: ranked.fingerprint_of(embedded["train"], embedded[split], cell.rules, _depth(cell, split))
+        for split in ("train", "test")
+    }
+    return Marks(
+        train_embeddings=embedded["train"],
+        test_embeddings=embedded["test"],
+        train=ranks["train"],
+        test=ranks["test"],
+        weights=weights.digest,
+        verified=weights.verified and gallery.verified,
+    )
+
+
+def split_of(cell: Cell, side: Side, roots: Roots) -> Split:
+    """The cell's gallery (`train`) or queries (`test`)."""
+    return open_split(cell.data, cell.size, side, roots)
+
+
+def embeddings(
+    cell: Cell, side: Side, roots: Roots, *, device: str = "auto", progress: Progress | None = None
+) -> Embeddings:
+    """The vectors of the cell's gallery or test pictures, computed if need be."""
+    return embedding.embed(cell.data, cell.size, side, cell.spec, roots, device=device, progress=progress)
+
+
+def stored_neighbours(cell: Cell, side: Side, roots: Roots) -> Neighbours | None:
+    """The neighbours of the cell's test or gallery pictures on disk; None where there are none that are sound and current."""
+    return ranked.stored(ranked.key_of(cell.key, side), marks(cell, roots).neighbours(side), roots)
+
+
+def neighbours(
+    cell: Cell, side: Side, roots: Roots, *, device: str = "auto", progress: Progress | None = None
+) -> Neighbours:
+    """The neighbours of the cell's test or gallery pictures, computed if need be."""
+    found = stored_neighbours(cell, side, roots)
+    if found is not None:
+        return found
+    gallery = embeddings(cell, "train", roots, device=device, progress=progress)
+    query = gallery if side == "train" else embeddings(cell, "test", roots, device=device, progress=progress)
+    key, mark = ranked.key_of(cell.key, side), marks(cell, roots).neighbours(side)
+    return ranked.make(key, mark, gallery, query, cell.rules, _depth(cell, side), roots)
+
+
+def evaluate(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progress | None = None) -> Result:
+    """The Result of a cell: read if one with this fingerprint is there, else computed and written."""
+    began = time.perf_counter()
+    groups = find_groups(cell.data, cell.size, roots)
+    mark = fingerprint_of(marks(cell, roots), groups)
+    found = stored_result(cell, mark, roots)
+    if found is not None:
+        return found
+    ranking = neighbours(cell, "test", roots, device=device, progress=progress)
+    neighbours(cell, "train", roots, device=device, progress=progress)  # so that a click on a card needs no encoder
+    result = _score(cell, ranking, groups, roots, mark, time.perf_counter() - began)
+    results.write(roots.made, result)
+    return result
+
+
+def fingerprint_of(parts: Marks, groups: Groups) -> str:
+    """The key of staleness of a Result."""
+    return artifacts.fingerprint(neighbours=parts.test, groups=groups.fingerprint, rules=scoring.RULES_VERSION)
+
+
+def stored_result(cell: Cell, mark: str, roots: Roots) -> Result | None:
+    """The first sound Result of a cell with this fingerprint."""
+    found = (results.read(results.path_of(root, cell)) for root in roots.lookup)
+    return next((result for result in found if result is not None and result.fingerprint == mark), None)
+
+
+def _depth(cell: Cell, side: str) -> int:
+    most = cell.data.counts["train"] - (side == "train")
+    return min(cell.rules.depth, most)
+
+
+def _score(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots, mark: str, seconds: float) -> Result:
+    train, test = split_of(cell, "train", roots), split_of(cell, "test", roots)
+    parts = marks(cell, roots)
+    left_out = np.argwhere(groups.test[:, None] == groups.train[None, :])
+    whole = _read(cell, test, train, ranking)
+    rest = _read(cell, test, train, _beyond_groups(cell, ranking, groups, roots), left_out=left_out)
+    return Result(
+        cell=cell,
+        fingerprint=mark,
+        verified=parts.verified,
+        as_published=_reading(whole),
+        groups_left_out=_reading(rest),
+        n_gallery=len(train),
+        grouped_queries=len(np.unique(left_out[:, 0])),
+        ranks=tuple(whole.ranks.tolist()),
+        ranks_left_out=tuple(rest.ranks.tolist()),
+        provenance={
+            **provenance.versions(cell.spec.library),
+            "data": test.digest,
+            "weights": parts.weights,
+            "seconds": round(seconds, 3),
+        },
+    )
+
+
+def _read(
+    cell: Cell, test: Split, train: Split, ranking: Neighbours, left_out: np.ndarray | None = None
+) -> scoring.Scores:
+    k = cell.rules.k
+    return scoring.read_ranking(
+        cell.data,
+        query_labels=test.labels,
+        neighbour_labels=train.labels[ranking.indices[:, :k]],
+        gallery_labels=train.labels,
+        k=k,
+        left_out=left_out,
+    )
+
+
+def _reading(scores: scoring.Scores) -> Reading:
+    return Reading(metrics=dict(scores.metrics), hits=dict(scores.hits), n_queries=scores.n_queries)
+
+
+def _beyond_groups(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots) -> Neighbours:
+    """The first k neighbours that are not of the query's group; ranked again, deeper, where the stored ones do not reach."""
+    k = cell.rules.k
+    largest = int(np.bincount(groups.train).max())
+    if largest + k > ranking.indices.shape[1]:
+        gallery, query = embeddings(cell, "train", roots), embeddings(cell, "test", roots)
+        deeper = ranked.rank(gallery.vectors, query.vectors, cell.rules, k=largest + k)
+        ranking = Neighbours(*deeper, fingerprint=ranking.fingerprint)
+    return ranking.leave_out(groups.train, groups.test, k=k)

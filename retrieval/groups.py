@@ -1,0 +1,175 @@
+"""Groups: items that are the same picture again, found by looking at the pixels of one dataset at one size.
+
+Two items are *exact* duplicates when their pixels are the same, and *near* duplicates when, reduced to about 28 pixels a
+side and with the gallery's mean picture taken away, they correlate by more than 0.97 at some shift of up to two pixels
+(one in volumes). Without the mean, any two fundus photographs would correlate that well. A group is what such pairs
+connect. It stands after ranking, since candidates for near duplicates are the nearest neighbours of small thumbnails.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from retrieval import artifacts, provenance
+from retrieval.datasets.opening import open_split
+from retrieval.datasets.specs import Dataset
+from retrieval.ranking import exact
+from retrieval.roots import Roots
+
+NEAR = 0.97
+REDUCED_SIDE = 28
+SHIFT = {2: 2, 3: 1}
+EVERY_PAIR = 16_000  # up to so many items every pair is looked at: a minute or two on two cores
+CANDIDATES = 64
+LEAST_THUMBNAIL = 0.5  # near duplicates' thumbnails correlate by far more; checked against all pairs in the tests
+GROUPING = 1
+
+Kinship = Literal["exact", "near"]
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Group numbers beside the labels; items that are alone have a number of their own.
+
+    Attributes:
+        train, test: int64 [N] and [Q].
+        mean: float32 mean gallery picture, reduced; what is taken away before pictures are correlated.
+        fingerprint: Of the data and of the rules above.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    mean: np.ndarray
+    fingerprint: str
+
+    def of(self, split: str) -> np.ndarray:
+        """The group numbers of `train` or `test`."""
+        return self.train if split == "train" else self.test
+
+
+def find_groups(dataset: Dataset, size: int, roots: Roots) -> Groups:
+    """The Groups of a dataset at one size; found once, then read."""
+    train, test = open_split(dataset, size, "train", roots), open_split(dataset, size, "test", roots)
+    key = f"groups/{dataset.name}/{size}"
+    mark = artifacts.fingerprint(grouping=GROUPING, data=train.digest, near=NEAR, candidates=CANDIDATES)
+    found = artifacts.load(roots.lookup, key, fingerprint=mark)
+    if found is not None:
+        return Groups(**found.arrays, fingerprint=mark)
+    numbers, mean = _group(train.images, test.images, dataset.ndim)
+    arrays = {"train": numbers[: len(train)], "test": numbers[len(train) :], "mean": mean}
+    artifacts.save(roots.made, key, arrays=arrays, fingerprint=mark, meta=provenance.versions())
+    return Groups(**arrays, fingerprint=mark)
+
+
+def kinship(picture: np.ndarray, other: np.ndarray, mean: np.ndarray, ndim: int) -> Kinship | None:
+    """Whether two uint8 items of one shape are the same picture: `exact`, `near` or neither."""
+    if np.array_equal(picture, other):
+        return "exact"
+    both = _reduced(np.stack([picture, other]), ndim) - mean
+    return "near" if correlation(both, np.array([[0, 1]]), ndim)[0] > NEAR else None
+
+
+def correlation(residuals: np.ndarray, pairs: np.ndarray, ndim: int) -> np.ndarray:
+    """For pairs [P, 2] of float32 residuals [N, ...] the largest Pearson correlation over shifts of one of the two.
+
+    The core of one (a margin of the largest shift left off) against the other's window of the same size, both ways.
+    """
+    best = np.full(len(pairs), -1.0, np.float32)
+    core = _core(residuals, ndim)
+    step = max(1, (1 << 24) // core.shape[1])
+    for moved in _windows(residuals, ndim):
+        for start in range(0, len(pairs), step):
+            one, two = pairs[start : start + step].T
+            for left, right in ((one, two), (two, one)):
+                found = np.einsum("pd,pd->p", core[left], moved[right])
+                np.maximum(best[start : start + step], found, out=best[start : start + step])
+    return best
+
+
+def near_pairs(residuals: np.ndarray, ndim: int) -> np.ndarray:
+    """Pairs [P, 2] of near duplicates among float32 residuals [N, ...], every pair looked at; for thousands of items."""
+    core, near = _core(residuals, ndim), np.zeros((len(residuals), len(residuals)), bool)
+    step = max(1, (1 << 26) // len(residuals))
+    for moved in _windows(residuals, ndim):
+        for start in range(0, len(core), step):
+            near[start : start + step] |= core[start : start + step] @ moved.T > NEAR
+    return np.argwhere(np.triu(near | near.T, 1))
+
+
+def near_pairs_of_many(residuals: np.ndarray, ndim: int) -> np.ndarray:
+    """As `near_pairs`, looking only at each item's nearest by thumbnail; for tens of thousands of items."""
+    thumbnails = _standard(_block_means(residuals, 4, ndim))
+    indices, scores = exact.nearest_others(thumbnails, k=CANDIDATES, similarity="cosine")
+    one, rank = np.nonzero(scores > LEAST_THUMBNAIL)
+    pairs = np.unique(np.sort(np.stack([one, indices[one, rank]], axis=1), axis=1), axis=0)
+    return pairs[correlation(residuals, pairs, ndim) > NEAR]
+
+
+def _group(train: np.ndarray, test: np.ndarray, ndim: int) -> tuple[np.ndarray, np.ndarray]:
+    """A group number for every item, train before test, and the mean gallery picture."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    mean = _mean(train, ndim)
+    pictures = np.concatenate([train, test])
+    residuals = _reduced(pictures, ndim) - mean
+    find = near_pairs if len(pictures) <= EVERY_PAIR else near_pairs_of_many
+    pairs = np.concatenate([_exact_pairs(pictures), find(residuals, ndim)])
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(pictures),) * 2)
+    return connected_components(graph, directed=False)[1].astype(np.int64), mean
+
+
+def _exact_pairs(pictures: np.ndarray) -> np.ndarray:
+    """Every item that repeats an earlier one, with the first of its kind: [P, 2]."""
+    first: dict[bytes, int] = {}
+    pairs = [(first.setdefault(picture.tobytes(), index), index) for index, picture in enumerate(pictures)]
+    return np.array([pair for pair in pairs if pair[0] != pair[1]], np.int64).reshape(-1, 2)
+
+
+def _reduced(pictures: np.ndarray, ndim: int) -> np.ndarray:
+    """float32 items by means of whole blocks of pixels, 28 to 55 a side."""
+    return _block_means(pictures, max(1, pictures.shape[1] // REDUCED_SIDE), ndim)
+
+
+def _block_means(pictures: np.ndarray, factor: int, ndim: int) -> np.ndarray:
+    """float32 items [N, side, ...] by means of blocks of `factor` pixels; what is left over at the end is cut off."""
+    values = pictures.astype(np.float32, copy=False)
+    for axis in range(1, ndim + 1):
+        count = values.shape[axis] // factor
+        whole = np.take(values, range(count * factor), axis=axis)
+        values = whole.reshape(*whole.shape[:axis], count, factor, *whole.shape[axis + 1 :]).mean(axis=axis + 1)
+    return values
+
+
+def _mean(pictures: np.ndarray, ndim: int) -> np.ndarray:
+    """The mean of the reduced items, float32, block by block so that memory stays small."""
+    total = sum(
+        _reduced(pictures[start : start + 512], ndim).sum(axis=0, dtype=np.float64) for start in range(0, len(pictures), 512)
+    )
+    return (total / len(pictures)).astype(np.float32)
+
+
+def _core(residuals: np.ndarray, ndim: int) -> np.ndarray:
+    return _standard(_window(residuals, (SHIFT[ndim],) * ndim, ndim))
+
+
+def _windows(residuals: np.ndarray, ndim: int) -> Iterator[np.ndarray]:
+    """Standardised rows of every shifted window, shift by shift."""
+    places = itertools.product(range(2 * SHIFT[ndim] + 1), repeat=ndim)
+    return (_standard(_window(residuals, place, ndim)) for place in places)
+
+
+def _window(residuals: np.ndarray, place: tuple[int, ...], ndim: int) -> np.ndarray:
+    side = residuals.shape[1] - 2 * SHIFT[ndim]
+    return residuals[(slice(None), *(slice(start, start + side) for start in place))]
+
+
+def _standard(pictures: np.ndarray) -> np.ndarray:
+    """Rows [N, D] with mean 0 and norm 1; a constant picture becomes 0 and correlates with nothing."""
+    rows = pictures.reshape(len(pictures), -1)
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 1e-6)
