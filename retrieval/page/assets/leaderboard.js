@@ -218,6 +218,7 @@ function refresh() {
   drawHead();
   drawWindow(true);
   tell(wanted, column);
+  remember();
 }
 function tell(wanted, column) {
   const order = column ? `, sorted by ${column.label}${column.sub ? ' ' + column.sub : ''}, ${sort.down ? 'highest' : 'lowest'} first` : '';
@@ -228,7 +229,23 @@ function tell(wanted, column) {
   find('table').setAttribute('aria-rowcount', shown.length + 1);
   const asked = new URLSearchParams(FILTERS.map((name, i) => [name, wanted[i]]).filter((pair) => pair[1]));
   csv.href = props.csv_url + (asked.size ? '?' + asked : '');
-  reset.disabled = !wanted.some(Boolean) && !sort.id;
+  reset.disabled = !sort.id && Object.values(choices).every((select) => select.selectedIndex === 0);
+}
+// What is chosen is part of the address, so that a link shows the same rows.
+function remember() {
+  const chosen = new URLSearchParams(Object.entries(choices).filter(([, select]) => select.selectedIndex > 0).map(([name, select]) => [name, select.value]));
+  if (sort.id) chosen.set('sort', (sort.down ? '-' : '') + sort.id);
+  const url = new URL(window.location);
+  if (chosen.size) url.searchParams.set('board', chosen); else url.searchParams.delete('board');
+  if (url.href !== window.location.href) history.replaceState(history.state, '', url);
+}
+function recall() {
+  const chosen = new URLSearchParams(new URLSearchParams(window.location.search).get('board') || '');
+  for (const [name, select] of Object.entries(choices)) {
+    if ([...select.options].some((option) => option.value === chosen.get(name))) select.value = chosen.get(name);
+  }
+  const by = chosen.get('sort') || '';
+  sort = {id: by.replace(/^-/, ''), down: by.startsWith('-')};
 }
 function sortBy(id) {
   const column = columns.find((one) => one.id === id), starts = Boolean(column.down);
@@ -300,7 +317,7 @@ function wire() {
     if (button) details(shown[Number(button.closest('tr').dataset.position)]);
   });
   scroller.addEventListener('scroll', () => drawWindow(false), {passive: true});
-  reset.addEventListener('click', () => { for (const name of FILTERS) choices[name].value = ''; sort = {id: '', down: true}; refresh(); choices.dataset.focus(); });
+  reset.addEventListener('click', () => { for (const select of Object.values(choices)) select.selectedIndex = 0; sort = {id: '', down: true}; refresh(); choices.dataset.focus(); });
   dialog.querySelector('.board-close').addEventListener('click', () => dialog.close());
   dialog.addEventListener('click', (event) => { if (event.target === dialog) dialog.close(); });
   element.querySelector('.board-to-about').addEventListener('click', openAbout);
@@ -316,6 +333,7 @@ async function load() {
     return;
   }
   fillFilters();
+  recall();
   wire();
   refresh();
   element.querySelector('.board').dataset.ready = 'yes';
