@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from retrieval import search
-from retrieval.answers import Answer, Query, UploadQuery
+from retrieval.answers import Answer, Query, Readiness, UploadQuery
 from retrieval.cells import Cell
 from retrieval.datasets.catalogue import DATASETS
 from retrieval.datasets.opening import is_at_hand, open_split
@@ -74,7 +74,7 @@ class Desk:
             ready = search.readiness(link.cell, self.roots)
             if ready.state != "ready":
                 return view.not_ready(ready, link, history=history, notice=notice)
-            return self._answered(link, history, notice)
+            return self._answered(link, ready, history, notice)
         except RetrievalError as error:
             return view.unavailable(error, link, history=history, notice=notice)
 
@@ -114,10 +114,12 @@ class Desk:
         names: set[SplitName] = {link.cell.rules.gallery, *([link.item.split] if link.item else [])}
         return {name: open_split(link.cell.data, link.cell.size, name, self.roots) for name in names}
 
-    def _answered(self, link: Link, history: view.History, notice: str) -> dict[str, Any]:
+    def _answered(self, link: Link, ready: Readiness, history: view.History, notice: str) -> dict[str, Any]:
         upload = self.uploads.open(link.token) if link.token else None
-        answer = self.find(link)
-        return view.answered(answer, link, splits=self.splits(link), upload=upload, history=history, notice=notice)
+        answer, splits = self.find(link), self.splits(link)
+        return view.answered(
+            answer, link, splits=splits, upload=upload, readiness=ready, history=history, notice=notice
+        )
 
 
 def start_cell(roots: Roots) -> Cell:

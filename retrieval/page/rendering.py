@@ -38,7 +38,7 @@ def answer_png(answer: Answer, query: np.ndarray, neighbours: Sequence[np.ndarra
     """The answer as one picture: the query, its neighbours (uint8, any size) unsmoothed, what was said, provenance."""
     rows = -(-len(neighbours) // _ACROSS)
     width = 2 * _MARGIN + (_ACROSS + 1) * _SIDE + _ACROSS * _GAP
-    height = 2 * _MARGIN + rows * (_SIDE + _TEXT) + 130
+    height = 2 * _MARGIN + rows * (_SIDE + _TEXT) + 136
     sheet = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     _place(sheet, query, 0, 0)
@@ -128,9 +128,10 @@ def _caption(draw: ImageDraw.ImageDraw, column: int, row: int, lines: list[tuple
 def _foot(draw: ImageDraw.ImageDraw, answer: Answer, *, top: int, width: int) -> None:
     data = answer.cell.data
     reliability = words.reliability_sentence(answer.reliability, data)
-    lines = [words.vote_sentence(answer), reliability, "".join(words.provenance_line(answer))]
+    far = [words.nearness_sentence(answer.nearness, answer)] if answer.nearness and answer.nearness.beyond else []
+    source = "".join(words.provenance_line(answer))
     research = f"Score: {answer.cell.rules.score_name}. Research use, not for diagnosis."
-    for number, text in enumerate([*lines, research]):
+    for number, text in enumerate([*far, words.vote_sentence(answer), reliability, source, research]):
         font = _font(15)
         draw.text((_MARGIN, top + number * 24), _fit(_plain(text), font, width), fill=_FAINT, font=font)
 

@@ -21,6 +21,9 @@ History = Literal["push", "replace", "keep"]
 """What an answer does to the browser's history: a new entry, the present one replaced, or the address kept."""
 
 
+VOLUMES_LATER = "Volumes of your own come later. For now, sample a test volume."
+
+
 @dataclass(frozen=True)
 class Figure:
     """A picture to draw. Of a volume `src` holds `{z}`, `slices` says how many there are and `fullest` which is first.
@@ -65,6 +68,7 @@ def menus(keep_minutes: float) -> dict[str, Any]:
             for spec in ENCODERS
         ],
         "protocols": [[protocol.name, protocol.title] for protocol in PROTOCOLS],
+        "volumes": VOLUMES_LATER,
         "promise": f"Stays on this machine, deleted after {keep_minutes:.0f} minutes; not for diagnosis.",
     }
 
@@ -75,16 +79,19 @@ def answered(
     *,
     splits: Mapping[str, Split],
     upload: Upload | None,
+    readiness: Readiness,
     history: History,
     notice: str = "",
 ) -> dict[str, Any]:
     """An answer as the page draws it; `splits` holds the gallery, and the query's split where it is an item."""
     gallery = splits[answer.cell.rules.gallery]
     figures = _query_figures(answer, link, splits, upload)
+    score, _, nearer = answer.cell.rules.score_name.partition(" (")
     before, standing, after = words.provenance_line(answer)
     return {
         "kind": "answer",
         **_frame(link, history, notice),
+        **({} if readiness.uploads or link.cell.data.ndim == 3 else {"instead": _sentences(readiness)}),
         "summary": words.summary(answer),
         "query": {
             "title": words.query_title(answer.query, answer.cell.data),
@@ -95,7 +102,8 @@ def answered(
         },
         "cards": [_card(answer, place, gallery) for place in range(len(answer.neighbours))],
         "heading": f"Nearest {len(answer.neighbours)} of {words.gallery_size(answer.cell)}",
-        "scored": answer.cell.rules.score_name,
+        "score": score,
+        "nearer": nearer.rstrip(")"),
         "vote": _vote(answer),
         "reliability": words.reliability_sentence(answer.reliability, answer.cell.data),
         "nearness": words.nearness_sentence(answer.nearness, answer),
@@ -147,6 +155,10 @@ def fullest_slice(volume: np.ndarray) -> int:
     return int(volume.reshape(len(volume), -1).std(axis=1).argmax())
 
 
+def _sentences(readiness: Readiness) -> str:
+    return f"{readiness.message} {readiness.remedy}".strip()
+
+
 def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
     cell = link.cell
     return {
@@ -157,7 +169,7 @@ def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
         "notice": notice,
         "now": f"{cell.data.title} {cell.size} · {cell.spec.title} · {link.k} neighbours",
         "about": f"{cell.data.about} {cell.spec.about}",
-        "volumes": cell.data.ndim == 3,
+        "instead": VOLUMES_LATER if cell.data.ndim == 3 else "",
         "sharing": (
             "The link restores these settings, but not your picture: it cannot be part of a link."
             if link.uploaded

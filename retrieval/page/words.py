@@ -44,7 +44,7 @@ def summary(answer: Answer) -> str:
     data = answer.cell.data
     title = query_title(answer.query, data)
     asked = f"{title} of {data.title}" if isinstance(answer.query, ItemQuery) else title
-    known = f" ({answer.query_label_name})" if answer.query_label_name else ""
+    known = f", labelled “{answer.query_label_name}”" if answer.query_label_name else ""
     names = Counter(neighbour.label_name for neighbour in answer.neighbours)
     said = ", ".join(f"{count} {name}" for name, count in names.most_common())
     return f"{asked}{known}: the {len(answer.neighbours)} nearest of {gallery_size(answer.cell)} are {said}."

@@ -179,7 +179,7 @@ def test_volumes_share_one_slice_slider(server, open_page, axe, keep):
     page = open_page(f"{server}/?dataset=phantoms3d")
     wait_for_answer(page)
     assert page.locator(".own").is_hidden()
-    assert "come later" in page.inner_text(".later")
+    assert "come later" in page.inner_text(".instead")
     before = shown(page)
     page.locator(".answer .slices input").evaluate(
         "(slider) => { slider.value = 3; slider.dispatchEvent(new Event('input', {bubbles: true})); }"

@@ -67,8 +67,14 @@ function fillFitting(words) {
   controls.index.placeholder = `0 to ${data.test - 1}`;
   const noun = data.ndim === 3 ? 'volume' : 'picture';
   say('#sample-heading', `Ask with a test ${noun}`);
-  find('.own').hidden = data.ndim === 3;
-  find('.later').hidden = data.ndim !== 3;
+  drawOwn(data.ndim === 3 ? menus.volumes : '');
+}
+
+// Asking with a picture of one's own, or a sentence that says why that cannot be.
+function drawOwn(instead) {
+  find('.own').hidden = Boolean(instead);
+  find('.instead').hidden = !instead;
+  explain('.instead', instead);
 }
 
 function changed(event) {

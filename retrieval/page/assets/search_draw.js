@@ -36,13 +36,14 @@ function drawFrame() {
   say('.about', value.about);
   say('.notice', value.notice);
   find('.forget').hidden = !value.token;
+  drawOwn(value.instead);
 }
 
 function drawProblem(how) {
   say('.status', '');
   say('#problem-title', value.title);
-  say('.message', value.message);
-  say('.remedy', value.remedy);
+  explain('.message', value.message);
+  explain('.remedy', value.remedy);
   find('.compute').hidden = !value.compute;
   find('.compute').textContent = value.compute;
   if (value.compute && how.eager) compute();
@@ -74,7 +75,8 @@ function drawAnswer() {
   }
   drawVerdict();
   say('#cards-title', value.heading);
-  say('.scored', value.scored);
+  say('.scored', `${value.score} (${value.nearer})`);
+  cards.classList.toggle('marked', value.cards.some((hit) => hit.mark || hit.duplicate));
   cards.replaceChildren(...value.cards.map(card));
   drawSlices(value);
   drawFoot();
@@ -109,7 +111,7 @@ function card(hit, place) {
   const text = make('span', 'text');
   const name = make('span', 'name');
   name.append(make('span', 'rank', `${hit.rank}`), ' ', make('span', 'label', hit.label));
-  text.append(name, make('span', 'score', hit.score));
+  text.append(name, make('span', 'score', `${value.score} ${hit.score}`));
   if (hit.mark) text.append(badge(`mark ${hit.mark.kind}`, SHAPES[hit.mark.kind], hit.mark.words));
   if (hit.duplicate) text.append(badge('duplicate', '≈', hit.duplicate));
   const frame = make('span', 'frame');
@@ -175,7 +177,7 @@ function showCompared(place) {
   find('.right .frame').replaceChildren(drawn({...hit.figure, alt: `Neighbour ${hit.rank}`}));
   say('.left figcaption', [title, label, original.size].filter(Boolean).join(' · '));
   const marks = [hit.mark?.words, hit.duplicate];
-  say('.right figcaption', [`Neighbour ${hit.rank}`, hit.label, hit.score, ...marks, hit.figure.size].filter(Boolean).join(' · '));
+  say('.right figcaption', [`Neighbour ${hit.rank}`, hit.label, `${value.score} ${hit.score}`, ...marks, hit.figure.size].filter(Boolean).join(' · '));
   if (value.slices) showSlice(shown);
 }
 

@@ -15,6 +15,12 @@ function say(selector, text) {
   if (node.matches('.notice')) node.hidden = !text;
 }
 
+// A sentence whose commands stand between backticks.
+function explain(selector, text) {
+  const parts = text.split('`').map((part, place) => (place % 2 ? make('code', '', part) : part));
+  find(selector).replaceChildren(...parts);
+}
+
 // An img at its true pixels. Of a volume it keeps the address of its slices, and which one has the most to see.
 function drawn(figure) {
   const img = make('img');

@@ -27,7 +27,7 @@ async function put(file) {
 }
 
 const pictureIn = (transfer) => [...(transfer?.files || [])][0];
-const takesUploads = () => dataset()?.ndim === 2 && element.offsetParent !== null;
+const takesUploads = () => !find('.own').hidden && element.offsetParent !== null;
 
 chooser.addEventListener('change', () => {
   const file = chooser.files[0];
