@@ -52,7 +52,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Tally:
-    """One class among the neighbours: its votes, its share of the k votes, and its share of the whole gallery (0 to 1)."""
+    """One class among the neighbours: its votes, its share of the k votes, its share of the gallery (0 to 1)."""
 
     label: int
     label_name: str

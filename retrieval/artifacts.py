@@ -192,7 +192,8 @@ def lock(path: Path, *, what: str) -> Iterator[None]:
     try:
         held.acquire()
     except filelock.Timeout as error:
-        raise Busy(f"Another process is at work on {what}.", remedy="Wait until it has finished, then try again.") from error
+        message = f"Another process is at work on {what}."
+        raise Busy(message, remedy="Wait until it has finished, then try again.") from error
     try:
         yield
     finally:

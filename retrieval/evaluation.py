@@ -43,7 +43,7 @@ class Marks:
 
 
 def marks(cell: Cell, roots: Roots) -> Marks:
-    """The fingerprints of a cell as the data and weights at hand give them; without weights, as the spec's own give them."""
+    """The fingerprints of a cell by the data and weights at hand; without weights, by those that the spec names."""
     weights = loading.identify_or_expect(cell.spec, roots)
     gallery = open_split(cell.data, cell.size, "train", roots)
     embedded = {
@@ -79,7 +79,7 @@ def embeddings(
 
 
 def stored_neighbours(cell: Cell, side: Side, roots: Roots) -> Neighbours | None:
-    """The neighbours of the cell's test or gallery pictures on disk; None where there are none that are sound and current."""
+    """The neighbours of the cell's test or gallery pictures on disk, if they are sound and current."""
     return ranked.stored(ranked.key_of(cell.key, side), marks(cell, roots).neighbours(side), roots)
 
 
@@ -171,7 +171,7 @@ def _reading(scores: scoring.Scores) -> Reading:
 
 
 def _beyond_groups(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots) -> Neighbours:
-    """The first k neighbours that are not of the query's group; ranked again, deeper, where the stored ones do not reach."""
+    """The first k neighbours not of the query's group; ranked again, deeper, where the stored ones do not reach."""
     k = cell.rules.k
     largest = int(np.bincount(groups.train).max())
     if largest + k > ranking.indices.shape[1]:

@@ -1,9 +1,10 @@
 """Groups: items that are the same picture again, found by looking at the pixels of one dataset at one size.
 
-Two items are *exact* duplicates when their pixels are the same, and *near* duplicates when, reduced to about 28 pixels a
-side and with the gallery's mean picture taken away, they correlate by more than 0.97 at some shift of up to two pixels
-(one in volumes). Without the mean, any two fundus photographs would correlate that well. A group is what such pairs
-connect. It stands after ranking, since candidates for near duplicates are the nearest neighbours of small thumbnails.
+Two items are *exact* duplicates when their pixels are the same, and *near* duplicates when, reduced to about 28 pixels
+a side and with the gallery's mean picture taken away, they correlate by more than 0.97 at some shift of up to two
+pixels (one in volumes). Without the mean, any two fundus photographs would correlate that well. A group is what such
+pairs connect. The module stands after ranking, since in a large dataset only the nearest neighbours of small thumbnails
+are looked at.
 """
 
 import itertools
@@ -90,7 +91,7 @@ def correlation(residuals: np.ndarray, pairs: np.ndarray, ndim: int) -> np.ndarr
 
 
 def near_pairs(residuals: np.ndarray, ndim: int) -> np.ndarray:
-    """Pairs [P, 2] of near duplicates among float32 residuals [N, ...], every pair looked at; for thousands of items."""
+    """Pairs [P, 2] of near duplicates among float32 residuals [N, ...], every pair looked at; for thousands."""
     core, near = _core(residuals, ndim), np.zeros((len(residuals), len(residuals)), bool)
     step = max(1, (1 << 26) // len(residuals))
     for moved in _windows(residuals, ndim):
@@ -146,9 +147,9 @@ def _block_means(pictures: np.ndarray, factor: int, ndim: int) -> np.ndarray:
 
 def _mean(pictures: np.ndarray, ndim: int) -> np.ndarray:
     """The mean of the reduced items, float32, block by block so that memory stays small."""
-    total = sum(
-        _reduced(pictures[start : start + 512], ndim).sum(axis=0, dtype=np.float64) for start in range(0, len(pictures), 512)
-    )
+    total = np.zeros(1)
+    for start in range(0, len(pictures), 512):
+        total = total + _reduced(pictures[start : start + 512], ndim).sum(axis=0, dtype=np.float64)
     return (total / len(pictures)).astype(np.float32)
 
 

@@ -39,7 +39,9 @@ class Protocol:
     @property
     def score_name(self) -> str:
         """What the score of a neighbour is called, and which way is nearer."""
-        return "distance (lower is nearer)" if self.similarity == "euclidean" else "cosine similarity (higher is nearer)"
+        return {"euclidean": "distance (lower is nearer)", "cosine": "cosine similarity (higher is nearer)"}[
+            self.similarity
+        ]
 
 
 PROTOCOLS = (

@@ -67,7 +67,8 @@ def path_of(root: Path, cell: Cell) -> Path:
 def write(root: Path, result: Result) -> None:
     """Write a Result atomically, with a checksum of its own."""
     document = asdict(result)
-    artifacts.write_json(path_of(root, result.cell), {"checksum": artifacts.fingerprint(result=document), "result": document})
+    checksum = artifacts.fingerprint(result=document)
+    artifacts.write_json(path_of(root, result.cell), {"checksum": checksum, "result": document})
 
 
 def read(path: Path) -> Result | None:

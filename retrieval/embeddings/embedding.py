@@ -82,7 +82,7 @@ def embed(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Embeddings:
-    """The Embeddings of a split, computed if they are not on disk; `progress` gets what is done and its share, 0 to 1."""
+    """The Embeddings of a split, computed if they are not on disk; `progress` gets words and a share, 0 to 1."""
     split = open_split(dataset, size, split_name, roots)
     weights = loading.identify(spec, roots)
     found = stored(split, spec, weights, roots)
@@ -172,4 +172,3 @@ def _shard(
 def _provenance(encoder: Encoder, seconds: float) -> dict[str, Any]:
     device = getattr(encoder, "device", "cpu")
     return {**provenance.versions(encoder.spec.library), "device": device, "seconds": round(seconds, 3)}
-

@@ -33,7 +33,7 @@ def pixels(picture: np.ndarray) -> np.ndarray:
 
 
 def histogram(picture: np.ndarray) -> np.ndarray:
-    """Square roots of the shares of 32 equal intensity bins for each channel of [S, S, 3] (0 to 255), channel by channel.
+    """Square roots of the shares of 32 equal intensity bins, channel by channel, of [S, S, 3] (0 to 255).
 
     With the root, Euclidean distance between two histograms is the Hellinger distance (times the root of 2).
     """

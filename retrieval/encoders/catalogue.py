@@ -42,9 +42,7 @@ ENCODERS = (
         architecture="DenseNet121",
         dim=1024,
         pooling="global average after the last batch norm and ReLU",
-        pixels=Pixels(
-            at_least=32, interpolation="cv2_linear", scale="unit", mean=_IMAGENET_MEAN, std=_IMAGENET_STD
-        ),
+        pixels=Pixels(at_least=32, interpolation="cv2_linear", scale="unit", mean=_IMAGENET_MEAN, std=_IMAGENET_STD),
         slices=Pixels(
             at_least=32,
             interpolation="cv2_cubic",

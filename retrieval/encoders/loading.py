@@ -49,5 +49,7 @@ def _ready_torch(device: str) -> str:
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise Unavailable(f"The device {device!r} cannot be used ({error}).", remedy="Use --device auto or cpu.") from error
+        raise Unavailable(
+            f"The device {device!r} cannot be used ({error}).", remedy="Use --device auto or cpu."
+        ) from error
     return device

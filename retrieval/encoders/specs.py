@@ -22,7 +22,7 @@ class WeightsSource:
         url: The publisher's address, if it is downloaded.
         md5: Of the file at that address.
         digest: Over names, shapes and bytes of the tensors (not of the container); what makes weights *verified*.
-        containers: Digest (`algorithm:hex`) of files known to hold exactly these tensors, so that they need not be opened.
+        containers: Digest (`algorithm:hex`) of files known to hold these tensors, which need not be opened.
         bytes: Approximate size of the file.
     """
 
@@ -44,7 +44,7 @@ class Pixels:
         size: Side in pixels after resizing; None leaves the item at its own size.
         at_least: Items smaller than this are enlarged to it (the study enlarges 28 to 32 for Keras).
         interpolation: Library and kernel, named, never guessed.
-        depth: For volumes: `spline` resamples the number of slices to the same side (scipy zoom, order 3), `keep` does not.
+        depth: For volumes: `spline` resamples the slices to the same number (scipy zoom, order 3), `keep` does not.
         scale: `none` (0..255), or `unit` (divide by 255).
         mean: Subtracted per channel after scaling.
         std: Divided by per channel.
@@ -117,8 +117,15 @@ class EncoderSpec:
 class Encoder(Protocol):
     """A loaded feature extractor."""
 
-    spec: EncoderSpec
-    weights_digest: str
+    @property
+    def spec(self) -> EncoderSpec:
+        """What was true of it before it was loaded."""
+        ...
+
+    @property
+    def weights_digest(self) -> str:
+        """Of the weights that it runs with."""
+        ...
 
     def embed(self, inputs: np.ndarray) -> np.ndarray:
         """Raw features, float32 [N, dim], of network inputs as `preprocessing.network_input` makes them."""

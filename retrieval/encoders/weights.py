@@ -35,7 +35,7 @@ class Weights:
 
 
 def tensors_digest(tensors: Mapping[str, np.ndarray]) -> str:
-    """A 32-digit digest over names, dtypes, shapes and bytes of tensors; the order in which they come does not matter."""
+    """A 32-digit digest over names, dtypes, shapes and bytes of tensors, in whatever order they come."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = np.ascontiguousarray(tensors[name])

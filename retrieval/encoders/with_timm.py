@@ -47,7 +47,7 @@ def load(spec: EncoderSpec, weights: Weights, *, device: str) -> TimmEncoder:
     """Build the network with its classifier, load every tensor strictly, then take the classifier off."""
     import timm
 
-    network = timm.create_model(spec.architecture, pretrained=False)
+    network: Any = timm.create_model(spec.architecture, pretrained=False)
     path = Path(str(weights.path))
     tensors = _read(path)
     if spec.options.get("keys") == "in order":

@@ -36,10 +36,10 @@ def _resize_cv2(picture: np.ndarray, side: int, interpolation: Interpolation) ->
 def zoom_depth(volume: np.ndarray, depth: int) -> np.ndarray:
     """A uint8 volume [D, H, W] resampled along axis 0 to `depth` slices, uint8; the first and last slice stay.
 
-    Cubic B-spline with prefilter (scipy.ndimage.zoom, order 3), rounded and clamped to 0..255, as arXiv 2409.09430 has it.
+    Cubic B-spline with prefilter (scipy.ndimage.zoom, order 3), rounded and clamped to 0..255: as in arXiv 2409.09430.
     """
     if len(volume) == depth:
         return volume
     from scipy import ndimage
 
-    return ndimage.zoom(volume, (depth / len(volume), 1, 1), order=3)
+    return np.asarray(ndimage.zoom(volume, (depth / len(volume), 1, 1), order=3))

@@ -25,8 +25,8 @@ def nearest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest gallery rows of each query: indices int32 [Q, k] and scores float32 [Q, k], best first.
 
-    `gallery` is float32 [N, D], `queries` float32 [Q, D], k at most N. `euclidean` gives distances (ascending), `cosine`
-    similarities (descending; 0 where a vector is all zero). Equal float64 scores are ordered by gallery index.
+    `gallery` is float32 [N, D], `queries` float32 [Q, D], k at most N. `euclidean` gives distances (ascending),
+    `cosine` similarities (descending; 0 where a vector is all zero). Equal float64 scores are ordered by gallery index.
     """
     if not 1 <= k <= len(gallery):
         raise ValueError(f"k must be between 1 and the {len(gallery)} pictures of the gallery, not {k}")
@@ -108,9 +108,7 @@ class _Gallery:
             return queries @ self.distinct.T
         return np.concatenate([queries @ rows.astype(self.dtype).T for rows in _blocks(self.distinct)], axis=1)
 
-    def best(
-        self, query: np.ndarray, approximate: np.ndarray, cut: float, k: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def best(self, query: np.ndarray, approximate: np.ndarray, cut: float, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices and scores of the k nearest rows of one float64 query, exactly."""
         candidates = np.flatnonzero(approximate <= cut)
         exact = self._exact(query, candidates)

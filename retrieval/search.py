@@ -1,0 +1,257 @@
+"""Query -> Answer: neighbours with labels, the vote among them, and how far to trust it."""
+
+import time
+
+import numpy as np
+
+from retrieval import evaluation, provenance
+from retrieval.answers import Answer, ItemQuery, Nearness, Neighbour, Query, Readiness, Reliability, Tally, UploadQuery
+from retrieval.cells import Cell
+from retrieval.datasets import opening, relevance
+from retrieval.datasets.specs import Split
+from retrieval.embeddings import embedding
+from retrieval.embeddings.embedding import Progress
+from retrieval.encoders import loading, preprocessing, weights
+from retrieval.errors import BadInput, RetrievalError
+from retrieval.groups import Groups, find_groups, kinship
+from retrieval.pictures.item import read_item
+from retrieval.ranking import neighbours as ranked
+from retrieval.roots import Roots
+from retrieval.scoring import reliability
+from retrieval.scoring.uncertainty import wilson
+
+A_MINUTE = 90.0  # estimated seconds up to which missing parts are computed in place
+START_UP = 8.0  # seconds until a network is loaded
+BEYOND = 99.0  # percentile of the nearest score above which nothing in the gallery looks like the query
+
+
+def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
+    """The k nearest gallery items of a query, with all that is known about how far to trust them.
+
+    What is missing on the way (embeddings, neighbours) is computed; ask `readiness` first where that must be quick.
+
+    Raises:
+        BadInput: The uploaded file cannot be used, or there is no such item or no such k.
+        Unavailable: Data or weights are missing; says what to do.
+    """
+    began = time.perf_counter()
+    gallery = evaluation.split_of(cell, "train", roots)
+    _check_k(k, len(gallery))
+    groups = find_groups(cell.data, cell.size, roots)
+    item, labels = _item(query, cell, roots)
+    indices, scores = _nearest(query, item, cell, roots, k)
+    truth = None if labels is None else relevance.indicator(cell.data, labels[None])[0]
+    found = tuple(
+        _neighbour(rank, int(index), float(score), gallery, truth, _kin(query, item, int(index), gallery, groups))
+        for rank, (index, score) in enumerate(zip(indices, scores, strict=True), 1)
+    )
+    vote = _vote(found, gallery)
+    parts = evaluation.marks(cell, roots)
+    return Answer(
+        cell=cell,
+        query=query,
+        query_labels=None if labels is None else tuple(int(label) for label in labels),
+        query_label_name=None if labels is None else relevance.label_name(cell.data, labels),
+        neighbours=found,
+        vote=vote,
+        reliability=_reliability(cell, roots, groups, gallery, truth, indices[0]),
+        nearness=_nearness(cell, roots, groups, found[0].score),
+        verified=parts.verified,
+        provenance={
+            "extractor": cell.spec.title,
+            "weights": parts.weights,
+            "data": gallery.digest,
+            "protocol": cell.rules.title,
+            **provenance.versions(cell.spec.library),
+        },
+        seconds=time.perf_counter() - began,
+    )
+
+
+def sample(cell: Cell, roots: Roots, *, label: int | None = None, seed: int | None = None) -> ItemQuery:
+    """A test picture at random; of one class (by its position in `relevance.class_names`) if asked."""
+    test = evaluation.split_of(cell, "test", roots)
+    among = np.arange(len(test))
+    if label is not None:
+        among = np.flatnonzero(relevance.indicator(cell.data, np.asarray(test.labels))[:, label])
+    if not len(among):
+        name = relevance.class_names(cell.data)[label or 0]
+        raise BadInput(f"{cell.data.title} has no test picture of the class {name}.", remedy="Choose another class.")
+    return ItemQuery(split="test", index=int(np.random.default_rng(seed).choice(among)))
+
+
+def readiness(cell: Cell, roots: Roots) -> Readiness:
+    """What a cell can answer now, and what is missing; cheap, and without torch."""
+    if not opening.is_at_hand(cell.data, cell.size, roots):
+        return _unavailable(opening.describe_missing(cell.data, cell.size, roots))
+    uploads = weights.state(cell.spec, roots) == "ready" and cell.data.ndim == 2
+    try:
+        stored = all(evaluation.stored_neighbours(cell, side, roots) is not None for side in ("test", "train"))
+    except RetrievalError as error:
+        return _unavailable(error)
+    if stored:
+        return _stored(cell, roots, uploads)
+    if weights.state(cell.spec, roots) != "ready":
+        return _unavailable(weights.missing(cell.spec))
+    seconds = _estimate(cell, roots)
+    message = "This combination has not been computed yet."
+    if seconds <= A_MINUTE:
+        return Readiness("minute", uploads, message, f"It is computed here, in about {seconds:.0f} seconds.", seconds)
+    return Readiness("command", uploads, f"{message} It takes about {_plain(seconds)}.", _command(cell), seconds)
+
+
+def prepare(cell: Cell, roots: Roots, *, progress: Progress | None = None) -> None:
+    """Compute what a cell still needs to answer sampled queries: groups, embeddings, neighbours of test and gallery."""
+    find_groups(cell.data, cell.size, roots)
+    for side in ("test", "train"):
+        evaluation.neighbours(cell, side, roots, progress=progress)
+
+
+def sees(query: Query, cell: Cell, roots: Roots) -> np.ndarray:
+    """What the encoder sees of a query, before normalising: uint8 [S, S] or [S, S, 3]; of a volume [D, S, S]."""
+    item, _ = _item(query, cell, roots)
+    pixels = preprocessing.pixels_for(cell.spec, cell.data.ndim)
+    if cell.data.ndim == 2:
+        return preprocessing.seen_picture(item, pixels)
+    return np.stack([preprocessing.seen_picture(plane, pixels) for plane in preprocessing.seen_slices(item, pixels)])
+
+
+def _check_k(k: int, n: int) -> None:
+    if not 1 <= k <= min(n - 1, 100):
+        raise BadInput(f"k is {k}.", remedy=f"Choose a k between 1 and {min(n - 1, 100)}.")
+
+
+def _item(query: Query, cell: Cell, roots: Roots) -> tuple[np.ndarray, np.ndarray | None]:
+    """The query as an item of the dataset, and its labels if they are known."""
+    if isinstance(query, UploadQuery):
+        return read_item(query.path, dataset=cell.data, size=cell.size), None
+    split = opening.open_split(cell.data, cell.size, query.split, roots)
+    if query.split not in ("test", "train") or not 0 <= query.index < len(split):
+        raise BadInput(
+            f"{cell.data.title} has no {query.split} item {query.index}.",
+            remedy=f"Choose a test or train item; {query.split} has 0 to {len(split) - 1}.",
+        )
+    return np.asarray(split.images[query.index]), np.asarray(split.labels[query.index])
+
+
+def _nearest(query: Query, item: np.ndarray, cell: Cell, roots: Roots, k: int) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(query, ItemQuery):
+        stored = evaluation.neighbours(cell, "train" if query.split == "train" else "test", roots)
+        return stored.indices[query.index, :k], stored.scores[query.index, :k]
+    gallery = evaluation.embeddings(cell, "train", roots)
+    vectors = embedding.embed_pictures(loading.load_encoder(cell.encoder, roots), item[None])
+    indices, scores = ranked.rank(gallery.vectors, vectors, cell.rules, k=k)
+    return indices[0], scores[0]
+
+
+def _kin(query: Query, item: np.ndarray, index: int, gallery: Split, groups: Groups) -> str | None:
+    """Whether a gallery item is the query's picture again; groups know it for items, pixels tell it for uploads."""
+    if isinstance(query, ItemQuery) and groups.of(query.split)[query.index] != groups.train[index]:
+        return None
+    found = kinship(item, np.asarray(gallery.images[index]), groups.mean, gallery.dataset.ndim)
+    return found if isinstance(query, UploadQuery) else found or "near"
+
+
+def _neighbour(
+    rank: int, index: int, score: float, gallery: Split, truth: np.ndarray | None, kin: str | None
+) -> Neighbour:
+    labels = np.asarray(gallery.labels[index])
+    indicator = relevance.indicator(gallery.dataset, labels)
+    return Neighbour(
+        rank=rank,
+        index=index,
+        labels=tuple(int(label) for label in labels),
+        label_name=relevance.label_name(gallery.dataset, labels),
+        score=score,
+        agrees=None if truth is None else bool((indicator & truth).any()),
+        duplicate=kin,  # type: ignore[arg-type]
+    )
+
+
+def _vote(found: tuple[Neighbour, ...], gallery: Split) -> tuple[Tally, ...]:
+    """Classes among the neighbours, most votes first; of equal ones that of the nearer neighbour."""
+    names = relevance.class_names(gallery.dataset)
+    has = relevance.indicator(gallery.dataset, np.array([neighbour.labels for neighbour in found]))
+    shares = relevance.indicator(gallery.dataset, np.asarray(gallery.labels)).mean(axis=0)
+    votes, first = has.sum(axis=0), has.argmax(axis=0)
+    order = sorted(np.flatnonzero(votes), key=lambda label: (-votes[label], first[label], label))
+    return tuple(
+        Tally(int(label), names[label], int(votes[label]), float(votes[label] / len(found)), float(shares[label]))
+        for label in order
+    )
+
+
+def _reliability(
+    cell: Cell, roots: Roots, groups: Groups, gallery: Split, truth: np.ndarray | None, nearest: int
+) -> Reliability | None:
+    """How often first neighbours are right among the test pictures.
+
+    Each has its group left out: a picture that nobody has seen before has no duplicate in the gallery either.
+    """
+    stored = evaluation.stored_neighbours(cell, "test", roots)
+    if stored is None:
+        return None
+    test = evaluation.split_of(cell, "test", roots)
+    first = stored.leave_out(groups.train, groups.test, k=1).indices[:, 0]
+    has = relevance.indicator(cell.data, np.asarray(gallery.labels[nearest])) if truth is None else truth
+    label = int(np.flatnonzero(has)[0])
+    count = reliability.by_first_neighbour if truth is None else reliability.by_true_class
+    hits, n = count(cell.data, test_labels=test.labels, first_labels=gallery.labels[first], label=label)
+    low, high = wilson(hits, n) or (None, None)
+    basis = "first neighbour" if truth is None else "true class"
+    return Reliability(basis, relevance.class_names(cell.data)[label], hits, n, low, high)
+
+
+def _nearness(cell: Cell, roots: Roots, groups: Groups, score: float) -> Nearness | None:
+    stored = evaluation.stored_neighbours(cell, "train", roots)
+    if stored is None:
+        return None
+    own = stored.leave_out(groups.train, groups.train, k=1).scores[:, 0]
+    lower = cell.rules.similarity == "euclidean"
+    percentile = reliability.percentile_of(score, own, lower_is_nearer=lower)
+    return None if percentile is None else Nearness(percentile, percentile > BEYOND)
+
+
+def _unavailable(error: RetrievalError) -> Readiness:
+    return Readiness("unavailable", False, error.message, error.remedy, 0.0)
+
+
+def _stored(cell: Cell, roots: Roots, uploads: bool) -> Readiness:
+    """Sampled queries are ready; say what an upload would still need."""
+    if cell.data.ndim == 3 or (uploads and _gallery_embedded(cell, roots)):
+        return Readiness("ready", uploads, "", "", 0.0)
+    if not uploads:
+        missing = weights.missing(cell.spec)
+        return Readiness("ready", False, f"Sampled pictures only: {missing.message}", missing.remedy, 0.0)
+    seconds = _estimate(cell, roots)
+    note = f"The first upload embeds the gallery, in about {_plain(seconds)}."
+    return Readiness("ready", True, note, "" if seconds <= A_MINUTE else _command(cell), 0.0)
+
+
+def _gallery_embedded(cell: Cell, roots: Roots) -> bool:
+    gallery = evaluation.split_of(cell, "train", roots)
+    found = embedding.stored(gallery, cell.spec, loading.identify(cell.spec, roots), roots)
+    return found is not None
+
+
+def _estimate(cell: Cell, roots: Roots) -> float:
+    """Rough seconds to embed what is not embedded yet, on two CPU cores."""
+    pixels = preprocessing.pixels_for(cell.spec, cell.data.ndim)
+    side = pixels.side(cell.size)
+    slices = 1 if cell.data.ndim == 2 else side if pixels.depth == "spline" else cell.size
+    each = max(cell.spec.ms_at_224 * (side / 224) ** 2, min(cell.spec.ms_at_224, 1.0)) / 1000
+    items = cell.data.counts["train"] + cell.data.counts["test"]
+    return (START_UP if cell.spec.weights else 1.0) + items * slices * each
+
+
+def _command(cell: Cell) -> str:
+    return (
+        f"Run: python -m retrieval evaluate --dataset {cell.dataset} --size {cell.size} "
+        f"--encoder {cell.encoder} --protocol {cell.protocol}"
+    )
+
+
+def _plain(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.0f} hours"
