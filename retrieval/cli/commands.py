@@ -1,0 +1,227 @@
+"""`python -m retrieval ...`: each command asks the engine and gives its answer. Exit 0 done, 1 said no, 2 usage."""
+
+import logging
+import sys
+from dataclasses import asdict, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from retrieval import doctor as examination
+from retrieval import evaluation, leaderboard, results
+from retrieval.cells import Cell, cell
+from retrieval.cli import asking, documents, texts
+from retrieval.cli.answering import SAID_NO, Form, count_on_stderr, give, saying_no, share_on_stderr
+from retrieval.datasets import opening
+from retrieval.datasets.catalogue import DATASETS, find_dataset
+from retrieval.datasets.download import plain_size
+from retrieval.embeddings.embedding import Embeddings
+from retrieval.encoders import weights
+from retrieval.encoders.catalogue import ENCODERS, find_encoder
+from retrieval.published import published_row
+from retrieval.ranking.neighbours import Side
+from retrieval.roots import Roots, roots_from_environment
+
+app = typer.Typer(
+    name="python -m retrieval",
+    help="Similar medical pictures, and how far to trust them. For research, not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+DatasetName = Annotated[str, typer.Option("--dataset", help="Its name: see `list datasets`.")]
+Size = Annotated[int, typer.Option("--size", help="Side in pixels.")]
+EncoderName = Annotated[str, typer.Option("--encoder", help="The feature extractor's name: see `list encoders`.")]
+ProtocolName = Annotated[str, typer.Option("--protocol", help="How vectors are compared: paper or cosine.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or cuda:1.")]
+FormOption = Annotated[Form, typer.Option("--format", help="For people, or one JSON document.")]
+
+
+class Kind(StrEnum):
+    """What `list` can list."""
+
+    DATASETS = "datasets"
+    ENCODERS = "encoders"
+    RESULTS = "results"
+
+
+class BoardForm(StrEnum):
+    """How the leaderboard is written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    app()
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument()], form: FormOption = Form.TEXT) -> None:
+    """Datasets, extractors, or results at hand."""
+    with saying_no(form):
+        roots = roots_from_environment()
+        if kind is Kind.DATASETS:
+            rows = [documents.dataset(each, roots) for each in DATASETS]
+        elif kind is Kind.ENCODERS:
+            rows = [documents.encoder(each, roots) for each in ENCODERS]
+        else:
+            rows = [documents.result(each) for each in results.read_all(roots.lookup)]
+    give(rows, form, text=texts.listing(rows, kind))
+
+
+@app.command()
+def download(
+    dataset: Annotated[str | None, typer.Option("--dataset", help="A dataset's name.")] = None,
+    size: Annotated[int | None, typer.Option("--size", help="Side in pixels; the smallest if left out.")] = None,
+    encoder: Annotated[str | None, typer.Option("--encoder", help="An extractor whose weights to fetch.")] = None,
+    form: FormOption = Form.TEXT,
+) -> None:
+    """Fetch data or weights into the cache.
+
+    They come from their own publisher; what is at hand already is not fetched.
+    """
+    if (dataset is None) == (encoder is None):
+        raise typer.BadParameter("name either --dataset or --encoder.")
+    with saying_no(form):
+        roots = roots_from_environment()
+        document = _fetch_weights(encoder, roots) if encoder else _fetch_data(dataset or "", size, roots)
+    place = document["file"] or "Nothing to fetch: it comes with the product."
+    give(document, form, text=place)
+
+
+def _fetch_data(name: str, size: int | None, roots: Roots) -> dict:
+    dataset = find_dataset(name)
+    side = size or dataset.sizes[0]
+    path = opening.fetch_file(dataset, side, roots, progress=share_on_stderr())
+    return {"dataset": dataset.name, "size": side, "file": str(path) if path else None}
+
+
+def _fetch_weights(name: str, roots: Roots) -> dict:
+    spec = find_encoder(name)
+    path = weights.fetch(spec, roots, progress=count_on_stderr(f"Weights of {spec.title}", shown=plain_size))
+    return {"encoder": spec.name, "file": str(path) if path else None}
+
+
+@app.command()
+def doctor(form: FormOption = Form.TEXT) -> None:
+    """What is at hand, what is missing."""
+    with saying_no(form):
+        checks = examination.examine(roots_from_environment())
+    give({"checks": [documents.check(each) for each in checks]}, form, text=texts.examination(checks))
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 lets others in.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="If left out, GRADIO_SERVER_PORT or 7860.")] = None,
+) -> None:
+    """Serve the page."""
+    with saying_no(Form.TEXT):
+        from retrieval.page.serve import serve as serve_page
+
+        serve_page(roots_from_environment(), host=host, port=port)
+
+
+@app.command()
+def embed(
+    dataset: DatasetName,
+    size: Size,
+    encoder: EncoderName,
+    device: Device = "auto",
+    form: FormOption = Form.TEXT,
+) -> None:
+    """Compute the vectors of a dataset.
+
+    Of its gallery and its query pictures; a run that was stopped is taken up where it was.
+    """
+    with saying_no(form):
+        asked, roots = cell(dataset, size, encoder), roots_from_environment()
+        gallery, queries = (_embedded(asked, side, roots, device) for side in ("train", "test"))
+        document = documents.embeddings(asked, gallery=len(gallery.vectors), queries=len(queries.vectors))
+    give(
+        document, form, text=f"{document['n_gallery']} gallery and {document['n_queries']} query pictures are embedded."
+    )
+
+
+def _embedded(asked: Cell, side: Side, roots: Roots, device: str) -> Embeddings:
+    return evaluation.embeddings(asked, side, roots, device=device, progress=share_on_stderr())
+
+
+@app.command()
+def evaluate(
+    dataset: DatasetName,
+    size: Size,
+    encoder: EncoderName,
+    protocol: ProtocolName = "paper",
+    device: Device = "auto",
+    write_precomputed: Annotated[
+        bool, typer.Option("--write-precomputed", help="For developers: write what is made into precomputed/.")
+    ] = False,
+    form: FormOption = Form.TEXT,
+) -> None:
+    """The numbers of one cell.
+
+    Beside the study's, where it has some. What is missing is computed.
+    """
+    with saying_no(form):
+        roots = roots_from_environment()
+        roots = replace(roots, made=roots.precomputed) if write_precomputed else roots
+        asked = cell(dataset, size, encoder, protocol)
+        found = evaluation.evaluate(asked, roots, device=device, progress=share_on_stderr())
+        study = published_row(roots, dataset=dataset, size=size, encoder=encoder, protocol=protocol)
+        document = documents.evaluation(found, study)
+    give(document, form, text=texts.evaluation(document))
+
+
+@app.command()
+def search(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
+    dataset: DatasetName,
+    size: Size,
+    encoder: EncoderName,
+    protocol: ProtocolName = "paper",
+    k: Annotated[int, typer.Option("-k", min=1, max=100, help="Neighbours of each picture.")] = 5,
+    form: FormOption = Form.TEXT,
+) -> None:
+    """Similar pictures for picture files.
+
+    The nearest gallery pictures of each file and their vote. What is missing is computed.
+    """
+    address = {"dataset": dataset, "size": size, "encoder": encoder, "protocol": protocol}
+    document = asking.ask(images, address, roots_from_environment(), k=k)
+    give(document, form, text=texts.answers(document))
+    if any(query["error"] for query in document["queries"]):
+        raise typer.Exit(SAID_NO)
+
+
+@app.command("leaderboard")
+def leaderboard_(
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")] = None,
+    size: Annotated[int | None, typer.Option("--size", help="Only this size.")] = None,
+    encoder: Annotated[str | None, typer.Option("--encoder", help="Only this extractor.")] = None,
+    protocol: Annotated[str | None, typer.Option("--protocol", help="Only this protocol.")] = None,
+    source: Annotated[str | None, typer.Option("--source", help="measured, published or baseline.")] = None,
+    synthetic: Annotated[bool, typer.Option("--synthetic", help="Drawn data instead of real data.")] = False,
+    form: Annotated[
+        BoardForm, typer.Option("--format", help="For people, as CSV, or one JSON document.")
+    ] = BoardForm.TABLE,
+) -> None:
+    """What was measured, and what the study says.
+
+    With baselines and 95 % intervals, so that nobody reads noise as rank.
+    """
+    with saying_no(Form.JSON if form is BoardForm.JSON else Form.TEXT):
+        every = leaderboard.leaderboard(roots_from_environment(), synthetic=synthetic)
+        rows = leaderboard.select(every, dataset=dataset, size=size, encoder=encoder, protocol=protocol, source=source)
+    if form is BoardForm.JSON:
+        give({"rows": [asdict(row) for row in rows]}, Form.JSON, text="")
+    else:
+        typer.echo(leaderboard.to_csv(rows) if form is BoardForm.CSV else texts.board(rows), nl=form is BoardForm.TABLE)

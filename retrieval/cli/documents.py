@@ -1,0 +1,142 @@
+"""The engine's values -> what a program reads: the contract of the command line. Nothing is rounded here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from retrieval.answers import Answer, Tally
+from retrieval.cells import Cell
+from retrieval.datasets import opening
+from retrieval.datasets.specs import Dataset
+from retrieval.doctor import Check
+from retrieval.encoders import weights
+from retrieval.encoders.specs import EncoderSpec
+from retrieval.leaderboard import DIFFERENCE_METRICS
+from retrieval.published import PublishedRow
+from retrieval.results import Result
+from retrieval.roots import Roots
+
+
+def dataset(spec: Dataset, roots: Roots) -> dict[str, Any]:
+    """A Dataset's literal, with the sizes that can be opened without a download."""
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "about": spec.about,
+        "ndim": spec.ndim,
+        "channels": spec.channels,
+        "task": spec.task,
+        "classes": list(spec.classes),
+        "counts": dict(spec.counts),
+        "sizes": list(spec.sizes),
+        "at_hand": [size for size in spec.sizes if opening.is_at_hand(spec, size, roots)],
+        "synthetic": spec.synthetic,
+        "licence": spec.licence,
+        "url": spec.url,
+        "citation": spec.citation,
+    }
+
+
+def encoder(spec: EncoderSpec, roots: Roots) -> dict[str, Any]:
+    """An EncoderSpec, and whether its weights are `ready`, `downloadable` or `missing`."""
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "about": spec.about,
+        "library": spec.library,
+        "architecture": spec.architecture,
+        "dim": spec.dim,
+        "takes": [ndim for ndim in (2, 3) if spec.takes(ndim)],
+        "licence": spec.licence,
+        "licence_url": spec.licence_url,
+        "training": spec.training,
+        "gated": spec.gated,
+        "baseline": spec.baseline,
+        "domain": spec.domain,
+        "state": weights.state(spec, roots),
+    }
+
+
+def result(found: Result) -> dict[str, Any]:
+    """A Result without what is said query by query."""
+    return {
+        **asdict(found.cell),
+        "n_queries": found.as_published.n_queries,
+        "verified": found.verified,
+        "metrics": dict(found.as_published.metrics),
+        "hits": dict(found.as_published.hits),
+        "groups_left_out": {
+            "grouped_queries": found.grouped_queries,
+            "metrics": dict(found.groups_left_out.metrics),
+            "hits": dict(found.groups_left_out.hits),
+        },
+    }
+
+
+def evaluation(found: Result, study: PublishedRow | None) -> dict[str, Any]:
+    """A Result beside the study's row for the same cell, if it has one, and the difference in hits."""
+    return {
+        **result(found),
+        "published": dict(study.metrics) if study else None,
+        "hits_difference": _difference(found, study) if study else None,
+        "provenance": dict(found.provenance),
+    }
+
+
+def embeddings(asked: Cell, *, gallery: int, queries: int) -> dict[str, Any]:
+    """What `embed` has made."""
+    address = {name: value for name, value in asdict(asked).items() if name != "protocol"}
+    return {**address, "n_gallery": gallery, "n_queries": queries}
+
+
+def answer(file: str, found: Answer) -> dict[str, Any]:
+    """One query's entry in the document of `search`."""
+    return {
+        "file": file,
+        "error": None,
+        "neighbours": [
+            {
+                "rank": neighbour.rank,
+                "index": neighbour.index,
+                "label": _number(neighbour.labels),
+                "label_name": neighbour.label_name,
+                "score": neighbour.score,
+            }
+            for neighbour in found.neighbours
+        ],
+        "vote": _vote(found.vote),
+        "nearness": asdict(found.nearness) if found.nearness else None,
+        "reliability": asdict(found.reliability) if found.reliability else None,
+        "verified": found.verified,
+    }
+
+
+def refused(file: str, error: Mapping[str, str]) -> dict[str, Any]:
+    """The entry of a query that got no answer."""
+    return {"file": file, "error": dict(error), "neighbours": [], "vote": None}
+
+
+def check(found: Check) -> dict[str, Any]:
+    """One thing that `doctor` looked at."""
+    return asdict(found)
+
+
+def _number(labels: Sequence[int]) -> int | list[int]:
+    """One label as a number; several findings at once as a list."""
+    return labels[0] if len(labels) == 1 else list(labels)
+
+
+def _vote(tallies: Sequence[Tally]) -> dict[str, Any] | None:
+    if not tallies:
+        return None
+    first = tallies[0]
+    return {"label": first.label, "label_name": first.label_name, "share": first.share}
+
+
+def _difference(found: Result, study: PublishedRow) -> dict[str, int | None]:
+    """Measured minus published; null where the study's figure fits no count."""
+    measured = found.as_published.hits
+    return {
+        name: measured[name] - study.hits[name] if name in measured and name in study.hits else None
+        for name in DIFFERENCE_METRICS
+    }

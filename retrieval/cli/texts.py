@@ -1,0 +1,133 @@
+"""The engine's values -> what a person reads in a terminal. Rounding happens here and nowhere before."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from retrieval.cli.tables import table
+from retrieval.doctor import Check
+from retrieval.leaderboard import Figures, Row
+
+_LISTED = {
+    "datasets": ("name", "title", "ndim", "task", "classes", "sizes", "at_hand", "licence"),
+    "encoders": ("name", "library", "dim", "licence", "gated", "state", "title"),
+    "results": ("dataset", "size", "encoder", "protocol", "n_queries", "verified", "ACC@1", "mMV@5", "mAP@5"),
+}
+_MARKS = {"ok": "ok     ", "missing": "MISSING", "note": "note   "}
+_LEFT_OUT = "ACC@1 % groups left out"
+_BOARD = (
+    "encoder",
+    "protocol",
+    "source",
+    "ACC@1 %",
+    "hits",
+    "95 %",
+    "mMV@5 %",
+    "mAP@5 %",
+    "ACC@1 % groups left out",
+    "",
+)
+
+
+def listing(records: Sequence[Mapping[str, Any]], kind: str) -> str:
+    """What `list` lists, one line each; of classes their number."""
+    return table([_listed(record) for record in records], _LISTED[kind])
+
+
+def examination(checks: Iterable[Check]) -> str:
+    """One line a check, and under it what to do."""
+    lines = []
+    for check in checks:
+        lines.append(f"{_MARKS[check.state]}  {check.name}: {check.message}")
+        if check.remedy:
+            lines.append(f"         {check.remedy}")
+    return "\n".join(lines)
+
+
+def evaluation(document: Mapping[str, Any]) -> str:
+    """Both readings of a Result with hits and n, beside the study's figures where it has some."""
+    n, left = document["n_queries"], document["groups_left_out"]
+    published, difference = document["published"] or {}, document["hits_difference"] or {}
+    rows = [
+        {
+            "metric": name,
+            "as published": _with_hits(name, value, document["hits"], n),
+            "groups left out": _with_hits(name, left["metrics"].get(name), left["hits"], n),
+            "study": _rounded(published.get(name)),
+            "hits minus study": difference.get(name),
+        }
+        for name, value in document["metrics"].items()
+    ]
+    columns = ["metric", "as published", "groups left out", *(["study", "hits minus study"] if published else [])]
+    head = (
+        f"{document['dataset']} {document['size']}, {document['encoder']}, {document['protocol']}: {n} queries, "
+        f"{left['grouped_queries']} of them with a duplicate in the gallery; data and weights "
+        f"{'verified' if document['verified'] else 'NOT verified'}."
+    )
+    return f"{head}\n\n{table(rows, columns)}"
+
+
+def answers(document: Mapping[str, Any]) -> str:
+    """Neighbours and vote of each query that was answered; the reason where one was not."""
+    return "\n\n".join(_answer(query) for query in document["queries"])
+
+
+def board(rows: Sequence[Row]) -> str:
+    """The leaderboard, one table for each dataset and size."""
+    parts = []
+    for (dataset, size), group in groupby(rows, key=lambda row: (row.dataset, row.size)):
+        lines = list(group)
+        parts.append(f"{dataset} {size}, {lines[0].n_queries} queries\n{table([_row(row) for row in lines], _BOARD)}")
+    return "\n\n".join(parts) or "No results yet."
+
+
+def _listed(record: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = {name: _rounded(value) for name, value in record.get("metrics", {}).items()}
+    return {**record, **metrics, "classes": len(record.get("classes", ()))}
+
+
+def _answer(query: Mapping[str, Any]) -> str:
+    if query["error"]:
+        return f"{query['file']}: {query['error']['message']} {query['error']['remedy']}".rstrip()
+    rows = [
+        {"rank": each["rank"], "index": each["index"], "label": each["label_name"], "score": f"{each['score']:.4f}"}
+        for each in query["neighbours"]
+    ]
+    vote, k = query["vote"], len(rows)
+    said = f"vote: {vote['label_name']}, {vote['share']:.0%} ({round(vote['share'] * k)} of {k})" if vote else "no vote"
+    warning = "\nNothing in this gallery looks like this picture." if (query["nearness"] or {}).get("beyond") else ""
+    return f"{query['file']}: {said}{warning}\n{table(rows, ('rank', 'index', 'label', 'score'))}"
+
+
+def _row(row: Row) -> dict[str, Any]:
+    figures, left = row.as_published, row.groups_left_out
+    interval = figures.intervals.get("ACC@1")
+    hits = figures.hits.get("ACC@1")
+    return {
+        "encoder": row.encoder,
+        "protocol": row.protocol,
+        "source": row.source,
+        "ACC@1 %": _of(figures, "ACC@1"),
+        "hits": f"{hits} of {row.n_queries}" if hits is not None else None,
+        "95 %": f"{interval[0]:.1f} to {interval[1]:.1f}" if interval else None,
+        "mMV@5 %": _of(figures, "mMV@5"),
+        "mAP@5 %": _of(figures, "mAP@5"),
+        _LEFT_OUT: _of(left, "ACC@1") if left else None,
+        "": "not above the majority class" if figures.beats_majority.get("ACC@1") is False else None,
+    }
+
+
+def _of(figures: Figures, name: str) -> str:
+    return _rounded(figures.metrics.get(name))
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _with_hits(name: str, value: float | None, hits: Mapping[str, int], n: int) -> str:
+    """`87.18 % (136 of 156)`; kappa and grades are no percentages."""
+    if value is None:
+        return ""
+    unit = "" if name in ("kappa@1", "MAE@1") else " %"
+    return f"{value:.2f}{unit}" + (f" ({hits[name]} of {n})" if name in hits else "")

@@ -1,0 +1,249 @@
+"""The command line as programs and people meet it: real processes, real data, exit codes, one document."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from retrieval.datasets.catalogue import DATASETS, find_dataset
+from retrieval.datasets.opening import is_at_hand, open_split
+from retrieval.encoders.catalogue import ENCODERS
+from retrieval.roots import Roots
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+NOWHERE = "http://127.0.0.1:9"  # a proxy that no one answers at, so that nothing is fetched
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+PIXELS = ("--dataset", "breastmnist", "--size", "28", "--encoder", "pixels")
+
+
+def _environment(roots: Roots) -> dict[str, str]:
+    named = {"RETRIEVAL_WEIGHTS": str(roots.weights)} if roots.weights else {}
+    return named | {
+        "RETRIEVAL_DATA": os.pathsep.join(map(str, roots.data)),
+        "RETRIEVAL_PRECOMPUTED": str(roots.precomputed),
+        "RETRIEVAL_CACHE": str(roots.cache),
+        "PYTHONPATH": str(REPOSITORY),
+        "ALL_PROXY": NOWHERE,
+        "HTTPS_PROXY": NOWHERE,
+        "HF_HUB_OFFLINE": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run `python -m retrieval` with these roots, from a folder that is not the checkout."""
+
+    def go(*words: object, roots: Roots) -> subprocess.CompletedProcess[str]:
+        keep = {name: value for name, value in os.environ.items() if not name.startswith("RETRIEVAL_")}
+        return subprocess.run(
+            [sys.executable, "-m", "retrieval", *map(str, words)],
+            cwd=tmp_path,
+            env=keep | {"HOME": str(tmp_path)} | _environment(roots),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return go
+
+
+@pytest.fixture
+def breast(roots: Roots, need: Callable[[object, str], None]) -> Roots:
+    need(is_at_hand(find_dataset("breastmnist"), 28, roots), "breastmnist.npz in RETRIEVAL_DATA")
+    return roots
+
+
+@pytest.fixture
+def picture(breast: Roots, tmp_path: Path) -> Path:
+    """A test picture of BreastMNIST as a PNG file."""
+    path = tmp_path / "picture.png"
+    Image.fromarray(open_split(find_dataset("breastmnist"), 28, "test", breast).images[3]).save(path)
+    return path
+
+
+def _document(done: subprocess.CompletedProcess[str], code: int = 0) -> dict:
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return json.loads(done.stdout)
+
+
+def test_lists_every_dataset(run: Run, empty_roots: Roots) -> None:
+    listed = _document(run("list", "datasets", "--format", "json", roots=empty_roots))
+    assert [each["name"] for each in listed] == [dataset.name for dataset in DATASETS]
+    assert {each["name"] for each in listed if each["at_hand"]} == {d.name for d in DATASETS if d.synthetic}
+
+
+def test_lists_every_encoder_with_the_state_of_its_weights(run: Run, empty_roots: Roots) -> None:
+    listed = _document(run("list", "encoders", "--format", "json", roots=empty_roots))
+    assert [each["name"] for each in listed] == [spec.name for spec in ENCODERS]
+    assert all({"name", "library", "dim", "licence", "gated", "state"} <= each.keys() for each in listed)
+    states = {each["name"]: each["state"] for each in listed}
+    assert states["pixels"] == states["efficientnet_lite0"] == "ready"
+    assert states["densenet121"] == "downloadable"
+
+
+def test_people_get_an_aligned_table(run: Run, empty_roots: Roots) -> None:
+    done = run("list", "encoders", roots=empty_roots)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert lines[0].split()[:3] == ["name", "library", "dim"]
+    column = lines[0].index("library")
+    assert [line[column:].split()[0] for line in lines[1:]] == [spec.library for spec in ENCODERS]
+
+
+def test_an_unknown_name_is_refused_with_the_nearest(run: Run, empty_roots: Roots) -> None:
+    words = ("evaluate", "--dataset", "brestmnist", "--size", 28, "--encoder", "pixels")
+    document = _document(run(*words, "--format", "json", roots=empty_roots), code=1)
+    assert document.keys() == {"error"}
+    assert document["error"]["message"] == "There is no dataset named 'brestmnist'."
+    assert document["error"]["remedy"].startswith("Did you mean 'breastmnist'? Valid: ")
+
+    for_people = run(*words, roots=empty_roots)
+    assert (for_people.returncode, for_people.stdout) == (1, "")
+    assert "Did you mean 'breastmnist'?" in for_people.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "--dataset", "breastmnist"],
+        ["list", "pictures"],
+        ["search", *PIXELS],
+        ["search", "a.png", *PIXELS, "-k", "0"],
+        ["download"],
+        ["download", "--dataset", "breastmnist", "--encoder", "densenet121"],
+        ["nonsense"],
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_wrong_use_is_exit_2_and_silent_on_stdout(words: list[str], run: Run, empty_roots: Roots) -> None:
+    done = run(*words, roots=empty_roots)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Usage" in done.stderr
+
+
+def test_missing_data_say_what_to_do(run: Run, empty_roots: Roots) -> None:
+    error = _document(run("evaluate", *PIXELS, "--format", "json", roots=empty_roots), code=1)["error"]
+    assert "breastmnist.npz" in error["message"]
+    assert "download --dataset breastmnist --size 28" in error["remedy"]
+
+
+def test_a_download_without_network_is_refused_in_a_sentence(run: Run, empty_roots: Roots) -> None:
+    for what in (("--dataset", "breastmnist"), ("--encoder", "densenet121")):
+        error = _document(run("download", *what, "--format", "json", roots=empty_roots), code=1)["error"]
+        assert error["message"] and error["remedy"]
+    assert not list(empty_roots.cache.rglob("*.npz"))
+
+
+def test_what_is_at_hand_is_not_fetched(run: Run, breast: Roots) -> None:
+    document = _document(run("download", "--dataset", "breastmnist", "--format", "json", roots=breast))
+    assert (document["dataset"], document["size"]) == ("breastmnist", 28)
+    assert Path(document["file"]).is_file()
+
+
+def test_evaluate_computes_the_contract_document(run: Run, breast: Roots, tmp_path: Path) -> None:
+    anew = replace(breast, precomputed=tmp_path / "none", cache=tmp_path / "cache")
+    document = _document(run("evaluate", *PIXELS, "--format", "json", roots=anew))
+    assert {name: document[name] for name in ("dataset", "size", "encoder", "protocol")} == {
+        "dataset": "breastmnist",
+        "size": 28,
+        "encoder": "pixels",
+        "protocol": "paper",
+    }
+    assert (document["n_queries"], document["verified"]) == (156, True)
+    assert document["published"] is None and document["hits_difference"] is None
+    for name, hits in document["hits"].items():
+        assert document["metrics"][name] == pytest.approx(100 * hits / 156, abs=1e-9)
+
+    listed = _document(run("list", "results", "--format", "json", roots=anew))
+    assert [each["metrics"] for each in listed] == [document["metrics"]]
+    for_people = run("evaluate", *PIXELS, roots=anew)
+    assert f"{document['metrics']['ACC@1']:.2f} % ({document['hits']['ACC@1']} of 156)" in for_people.stdout
+
+
+def test_evaluate_stands_beside_the_study(run: Run, breast: Roots, need: Callable[[object, str], None]) -> None:
+    need(breast.weights, "RETRIEVAL_WEIGHTS with densenet121")
+    words = ("evaluate", "--dataset", "breastmnist", "--size", 28, "--encoder", "densenet121", "--format", "json")
+    document = _document(run(*words, roots=breast))
+    assert document["hits_difference"] == {"mMV@5": 0, "ACC@1": 0, "ACC@3": 0, "ACC@5": 0}
+    assert document["metrics"]["mAP@5"] == pytest.approx(document["published"]["mAP@5"], abs=0.011)
+    cosine = _document(run(*words, "--protocol", "cosine", roots=breast))
+    assert cosine["published"] is None
+
+
+def test_search_answers_what_it_can(run: Run, breast: Roots, picture: Path, tmp_path: Path) -> None:
+    text, absent = tmp_path / "notes.png", tmp_path / "absent.png"
+    text.write_text("not a picture")
+    done = run("search", picture, text, absent, *PIXELS, "-k", 3, "--format", "json", roots=breast)
+    document = _document(done, code=1)
+    assert [query["file"] for query in document["queries"]] == [str(picture), str(text), str(absent)]
+    found, unreadable, nowhere = document["queries"]
+    assert found["error"] is None
+    assert [each["rank"] for each in found["neighbours"]] == [1, 2, 3]
+    scores = [each["score"] for each in found["neighbours"]]
+    assert scores == sorted(scores)
+    labels = [each["label_name"] for each in found["neighbours"]]
+    assert found["vote"]["share"] == pytest.approx(labels.count(found["vote"]["label_name"]) / 3)
+    for refused in (unreadable, nowhere):
+        assert refused["error"]["message"] and refused["error"]["remedy"]
+        assert refused["neighbours"] == [] and refused["vote"] is None
+
+
+def test_search_of_readable_pictures_is_exit_0(run: Run, breast: Roots, picture: Path) -> None:
+    done = run("search", picture, *PIXELS, "--protocol", "cosine", roots=breast)
+    assert done.returncode == 0, done.stderr
+    assert f"{picture}: vote: " in done.stdout
+    assert len(done.stdout.splitlines()) == 2 + 5
+
+
+def test_search_that_cannot_begin_keeps_its_own_document(run: Run, empty_roots: Roots) -> None:
+    document = _document(run("search", "a.png", *PIXELS, "--format", "json", roots=empty_roots), code=1)
+    assert document["dataset"] == "breastmnist"
+    assert document["queries"][0]["error"] == document["error"]
+
+
+def test_leaderboard_in_three_forms(run: Run, roots: Roots) -> None:
+    document = _document(run("leaderboard", "--format", "json", roots=roots))
+    assert any(row["source"] == "published" for row in document["rows"])
+    table = run("leaderboard", "--format", "csv", "--dataset", "breastmnist", roots=roots)
+    records = list(csv.DictReader(StringIO(table.stdout)))
+    assert {record["dataset"] for record in records} == {"breastmnist"}
+    for_people = run("leaderboard", "--dataset", "breastmnist", "--size", 28, roots=roots)
+    assert for_people.returncode == 0
+    assert for_people.stdout.startswith("breastmnist 28, 156 queries\n")
+
+
+def test_doctor_says_what_is_missing_and_how_to_get_it(run: Run, empty_roots: Roots) -> None:
+    checks = _document(run("doctor", "--format", "json", roots=empty_roots))["checks"]
+    assert {check["state"] for check in checks} <= {"ok", "missing", "note"}
+    assert all(check["remedy"] for check in checks if check["state"] == "missing")
+    found = {check["name"]: check for check in checks}
+    assert found["data breastmnist"]["state"] == found["weights densenet121"]["state"] == "missing"
+    assert found["data phantoms"]["state"] == found["RETRIEVAL_CACHE"]["state"] == "ok"
+
+
+def test_doctor_notices_a_damaged_result(run: Run, empty_roots: Roots) -> None:
+    path = empty_roots.cache / "results" / "breastmnist" / "28" / "pixels" / "paper.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"checksum": "0", "result": {}}')
+    done = run("doctor", roots=empty_roots)
+    assert done.returncode == 0
+    assert "evaluate --dataset breastmnist --size 28 --encoder pixels --protocol paper" in done.stdout
+
+
+def test_the_disk_saying_no_is_a_sentence(run: Run, breast: Roots, tmp_path: Path) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("a file where the cache folder should be")
+    blocked = replace(breast, precomputed=tmp_path / "none", cache=in_the_way / "cache")
+    error = _document(run("evaluate", *PIXELS, "--format", "json", roots=blocked), code=1)["error"]
+    assert "RETRIEVAL_CACHE" in error["remedy"]
