@@ -177,6 +177,14 @@ def load(roots: tuple[Path, ...], key: str, *, fingerprint: str) -> Artifact | N
     return None
 
 
+def carry(roots: tuple[Path, ...], target: Path, key: str, *, fingerprint: str) -> None:
+    """Copy the first sound artifact of a key with this fingerprint into another root."""
+    found = load(roots, key, fingerprint=fingerprint)
+    if found is None:
+        raise FileNotFoundError(f"there is no current {key} to copy")
+    save(target, key, arrays=found.arrays, fingerprint=fingerprint, meta=found.meta)
+
+
 def _open_array(stem: Path, entry: Mapping[str, Any]) -> np.ndarray:
     path = stem.parent / entry["file"]
     if path.stat().st_size != entry["bytes"] or file_digest(path) != entry["sha256"]:

@@ -107,7 +107,7 @@ def evaluate(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progre
     ranking = neighbours(cell, "test", roots, device=device, progress=progress)
     neighbours(cell, "train", roots, device=device, progress=progress)  # so that a click on a card needs no encoder
     result = _score(cell, ranking, groups, roots, mark, time.perf_counter() - began)
-    results.write(roots.made, result)
+    results.write(roots.cache, result)
     return result
 
 

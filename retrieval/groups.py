@@ -54,15 +54,20 @@ class Groups:
 def find_groups(dataset: Dataset, size: int, roots: Roots) -> Groups:
     """The Groups of a dataset at one size; found once, then read."""
     train, test = open_split(dataset, size, "train", roots), open_split(dataset, size, "test", roots)
-    key = f"groups/{dataset.name}/{size}"
+    key = key_of(dataset, size)
     mark = artifacts.fingerprint(grouping=GROUPING, data=train.digest, near=NEAR, candidates=CANDIDATES)
     found = artifacts.load(roots.lookup, key, fingerprint=mark)
     if found is not None:
         return Groups(**found.arrays, fingerprint=mark)
     numbers, mean = _group(train.images, test.images, dataset.ndim)
     arrays = {"train": numbers[: len(train)], "test": numbers[len(train) :], "mean": mean}
-    artifacts.save(roots.made, key, arrays=arrays, fingerprint=mark, meta=provenance.versions())
+    artifacts.save(roots.cache, key, arrays=arrays, fingerprint=mark, meta=provenance.versions())
     return Groups(**arrays, fingerprint=mark)
+
+
+def key_of(dataset: Dataset, size: int) -> str:
+    """Where the Groups lie, relative to a root."""
+    return f"groups/{dataset.name}/{size}"
 
 
 def kinship(picture: np.ndarray, other: np.ndarray, mean: np.ndarray, ndim: int) -> Kinship | None:

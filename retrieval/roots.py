@@ -19,19 +19,17 @@ class Roots:
         weights: A folder with one folder per encoder; never written. None where the user named none.
         precomputed: What is shipped: embeddings, neighbours, results, published figures; only read.
         cache: All that is computed, converted or downloaded; looked at first.
-        made: Where computed embeddings, neighbours and results are written: the cache, unless told otherwise.
     """
 
     data: tuple[Path, ...]
     weights: Path | None
     precomputed: Path
     cache: Path
-    made: Path
 
     @property
     def lookup(self) -> tuple[Path, ...]:
         """Folders searched for computed artifacts, first hit wins."""
-        return tuple(dict.fromkeys((self.made, self.cache, self.precomputed)))
+        return (self.cache, self.precomputed)
 
 
 def _folder(text: str) -> Path:
@@ -53,5 +51,4 @@ def roots_from_environment(environ: Mapping[str, str] = os.environ) -> Roots:
         weights=_folder(weights) if weights else None,
         precomputed=_folder(precomputed) if precomputed else SHIPPED,
         cache=cache_root,
-        made=cache_root,
     )

@@ -35,11 +35,11 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Roots:
     named = roots_from_environment(os.environ)
     data = (SHARED / "data" / "medmnist", *named.data) if SHARED.is_dir() else named.data
     weights = SHARED / "weights" if SHARED.is_dir() else named.weights
-    return Roots(data=data, weights=weights, precomputed=SHIPPED, cache=cache, made=cache)
+    return Roots(data=data, weights=weights, precomputed=SHIPPED, cache=cache)
 
 
 @pytest.fixture
 def empty_roots(tmp_path: Path) -> Iterator[Roots]:
     """Roots under which nothing lies."""
     cache = tmp_path / "cache"
-    yield Roots(data=(tmp_path / "data",), weights=None, precomputed=tmp_path / "precomputed", cache=cache, made=cache)
+    yield Roots(data=(tmp_path / "data",), weights=None, precomputed=tmp_path / "precomputed", cache=cache)

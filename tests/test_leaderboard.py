@@ -48,7 +48,7 @@ def _write(roots: Roots, names: tuple[str, int, str, str], hits: dict[str, int],
         ranks_left_out=(1,) * n,
         provenance={},
     )
-    results.write(roots.made, result)
+    results.write(roots.cache, result)
 
 
 def _only(rows, **names):
@@ -222,7 +222,7 @@ def test_csv_has_both_readings_at_full_precision(board_roots):
 def test_a_result_of_an_unknown_dataset_is_left_out(board_roots):
     _write(board_roots, ("breastmnist", 28, "pixels", "paper"), {"ACC@1": 80})
     (result,) = results.read_all(board_roots.lookup)
-    results.write(board_roots.made, replace(result, cell=replace(result.cell, dataset="gone")))
+    results.write(board_roots.cache, replace(result, cell=replace(result.cell, dataset="gone")))
     assert len(select(leaderboard(board_roots), source="measured")) == 1
 
 

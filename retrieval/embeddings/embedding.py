@@ -89,7 +89,7 @@ def embed(
     if found is not None:
         return found
     key = _key(split, spec)
-    with artifacts.lock(roots.made / f"{key}.lock", what=f"the embeddings of {dataset.title} by {spec.title}"):
+    with artifacts.lock(roots.cache / f"{key}.lock", what=f"the embeddings of {dataset.title} by {spec.title}"):
         encoder = loading.load_encoder(spec.name, roots, device=device)
         _make(split, encoder, roots, key, _mark(split, spec, weights.digest), progress)
     made = stored(split, spec, weights, roots)
@@ -144,12 +144,12 @@ def _make(split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, pro
         if progress is not None:
             done = min(start + step, len(split))
             progress(f"{encoder.spec.title}: {done:,} of {len(split):,} {split.name} items", done / len(split))
-    shards = [artifacts.load((roots.made,), _shard_key(key, number), fingerprint=mark) for number in range(len(starts))]
+    shards = [artifacts.load((roots.cache,), _shard_key(key, number), fingerprint=mark) for number in range(len(starts))]
     vectors = [shard.arrays["vectors"] for shard in shards if shard is not None]
     rows = artifacts.Rows((len(split), *vectors[0].shape[1:]), np.dtype(np.float32), iter(vectors))
     meta = _provenance(encoder, time.perf_counter() - began)
-    artifacts.save(roots.made, key, arrays={"vectors": rows}, fingerprint=mark, meta=meta)
-    shutil.rmtree((roots.made / _shard_key(key, 0)).parent, ignore_errors=True)
+    artifacts.save(roots.cache, key, arrays={"vectors": rows}, fingerprint=mark, meta=meta)
+    shutil.rmtree((roots.cache / _shard_key(key, 0)).parent, ignore_errors=True)
 
 
 def _shard_key(key: str, number: int) -> str:
@@ -160,13 +160,13 @@ def _shard(
     split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, number: int, start: int, stop: int
 ) -> None:
     """Embed items start to stop, unless an earlier run has."""
-    if artifacts.load((roots.made,), _shard_key(key, number), fingerprint=mark) is not None:
+    if artifacts.load((roots.cache,), _shard_key(key, number), fingerprint=mark) is not None:
         return
     items = split.images[start:stop]
     vectors = embed_volumes(encoder, items) if split.dataset.ndim == 3 else embed_pictures(encoder, items)
     if not np.isfinite(vectors).all():
         raise RuntimeError(f"{encoder.spec.title} gave features that are not finite for items {start} to {stop - 1}")
-    artifacts.save(roots.made, _shard_key(key, number), arrays={"vectors": vectors}, fingerprint=mark, meta={})
+    artifacts.save(roots.cache, _shard_key(key, number), arrays={"vectors": vectors}, fingerprint=mark, meta={})
 
 
 def _provenance(encoder: Encoder, seconds: float) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def make(
         indices, scores = exact.nearest_others(rows, k=depth, similarity=protocol.similarity)
     else:
         indices, scores = rank(gallery.vectors, query.vectors, protocol, k=depth)
-    with artifacts.lock(roots.made / f"{key}.lock", what=f"the neighbours {key}"):
+    with artifacts.lock(roots.cache / f"{key}.lock", what=f"the neighbours {key}"):
         arrays = {"indices": indices, "scores": scores}
-        artifacts.save(roots.made, key, arrays=arrays, fingerprint=mark, meta=provenance.versions())
+        artifacts.save(roots.cache, key, arrays=arrays, fingerprint=mark, meta=provenance.versions())
     return Neighbours(indices, scores, mark)

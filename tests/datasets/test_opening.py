@@ -472,7 +472,7 @@ def _child(code: str, roots: Roots) -> subprocess.Popen:
         "from retrieval.datasets.opening import open_split\n"
         "from retrieval.roots import Roots\n"
         f"roots = Roots(data=(Path({str(roots.data[0])!r}),), weights=None, precomputed=Path('nowhere'),"
-        f" cache=Path({str(roots.cache)!r}), made=Path({str(roots.made)!r}))\n"
+        f" cache=Path({str(roots.cache)!r}))\n"
     )
     return subprocess.Popen([sys.executable, "-c", prelude + code], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
 

@@ -42,7 +42,7 @@ def _write_one(roots: Roots) -> None:
         ranks_left_out=(1,) * 156,
         provenance={},
     )
-    results.write(roots.made, result)
+    results.write(roots.cache, result)
 
 
 def test_json_is_compressed_and_known_by_its_etag(client):
