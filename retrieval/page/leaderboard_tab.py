@@ -4,7 +4,7 @@ import functools
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,13 +209,21 @@ def _is_searchable(row: Row) -> bool:
 def _reading(figures: Figures, metrics: tuple[str, ...]) -> dict[str, Any]:
     ends = [figures.intervals.get(name, (None, None)) for name in metrics]
     return {
-        "value": [_rounded(figures.metrics.get(name), 3) for name in metrics],
-        "low": [_rounded(low, 2) for low, _ in ends],
-        "high": [_rounded(high, 2) for _, high in ends],
-        "hits": [figures.hits.get(name) for name in metrics],
+        "value": _short(_rounded(figures.metrics.get(name), 3) for name in metrics),
+        "low": _short(_rounded(low, 2) for low, _ in ends),
+        "high": _short(_rounded(high, 2) for _, high in ends),
+        "hits": _short(figures.hits.get(name) for name in metrics),
         "below": [number for number, name in enumerate(metrics) if figures.beats_majority.get(name) is False],
         "near": [number for number, name in enumerate(metrics) if name in figures.near_best],
     }
+
+
+def _short(values: Iterable[float | None]) -> list[float | None]:
+    """What is missing at the end need not be said."""
+    known = list(values)
+    while known and known[-1] is None:
+        known.pop()
+    return known
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -1,5 +1,6 @@
 // Draws the leaderboard: one windowed table, all text through textContent. Runs when its tab is opened for the first time.
 const ROW = 46;        // height of a row in CSS pixels; leaderboard.css says the same
+const HEAD = 70;       // the headings and a scroll bar
 const OVERSCAN = 14;   // rows drawn above and below what is seen
 const NARROW = matchMedia('(max-width: 480px)').matches;
 const FILTERS = ['dataset', 'size', 'encoder', 'protocol', 'source'];
@@ -78,9 +79,9 @@ function layOut() {
     ...indexes.flatMap((index) => readingsShown().map((reading) => metricColumn(index, reading, both))),
     {id: 'source', label: 'Source', about: 'Measured here, published by the study, or a baseline that looks at no picture.', width: 92, key: (row) => title('source', row.source), cell: text((row) => title('source', row.source))},
     {id: 'protocol', label: 'Protocol', about: 'How vectors are compared. Baselines do not depend on it.', width: 88, key: (row) => row.protocol, cell: text((row) => row.protocol ?? '')},
-    {id: 'difference', label: 'Hits vs study', about: 'Measured minus published, in right answers: ' + COUNTED.join(', ') + '. 0 means equal in all four.', width: 118, key: (row) => row.difference ? Math.max(0, ...counts(row).map(Math.abs)) : null, cell: differenceCell, down: true},
-    {id: 'marks', label: 'Marks', about: 'What to know before trusting the row.', width: 132, key: (row) => marks(row).map((mark) => mark[1]).join() || null, cell: marksCell},
-    {id: 'search', label: 'Search', about: 'Search pictures with this extractor.', width: 70, cell: searchCell},
+    {id: 'difference', label: 'Hits vs study', about: 'Measured minus published, in right answers: ' + COUNTED.join(', ') + '. 0 means equal in all four.', width: 134, key: (row) => row.difference ? Math.max(0, ...counts(row).map(Math.abs)) : null, cell: differenceCell, down: true},
+    {id: 'marks', label: 'Marks', about: 'What to know before trusting the row.', width: 150, key: (row) => marks(row).map((mark) => mark[1]).join() || null, cell: marksCell},
+    {id: 'search', label: 'Search', about: 'Search pictures with this extractor.', width: 78, cell: searchCell},
   ].filter(Boolean);
   if (!columns.some((column) => column.id === sort.id)) sort = {id: '', down: true};
 }
@@ -146,7 +147,7 @@ function drawHead() {
     col.style.width = column.width + 'px';
     return col;
   }));
-  element.querySelector('.board-table').style.width = columns.reduce((sum, column) => sum + column.width, 0) + 'px';
+  element.querySelector('.board-table').style.width = `max(100%, ${columns.reduce((sum, column) => sum + column.width, 0)}px)`;
   head.replaceChildren(...columns.map((column) => {
     const cell = make('th', column.numeric ? 'board-number' : '');
     cell.scope = 'col';
@@ -214,6 +215,7 @@ function refresh() {
     keyed.sort((a, b) => compare(a[0], b[0], sort.down));
     shown = keyed.map((pair) => pair[1]);
   } else shown = rows;
+  scroller.style.height = HEAD + shown.length * ROW + 'px';   // at most: the style sheet has the limits
   scroller.scrollTop = 0;
   drawHead();
   drawWindow(true);
@@ -277,7 +279,7 @@ function detail(row, metric, index) {
     const cell = make('td', 'board-number'), known = read && (read.value[index] ?? null) !== null;
     if (known) {
       cell.append(make('span', 'board-value', number(read.value[index], 2)));
-      cell.append(make('span', 'board-small', [interval(read, index), hits(read, row, index)].filter(Boolean).join(' \u00b7 ')));
+      for (const more of [interval(read, index), hits(read, row, index)]) if (more) cell.append(make('span', 'board-small', more));
     }
     line.append(cell);
   }
