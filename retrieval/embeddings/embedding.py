@@ -144,7 +144,8 @@ def _make(split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, pro
         if progress is not None:
             done = min(start + step, len(split))
             progress(f"{encoder.spec.title}: {done:,} of {len(split):,} {split.name} items", done / len(split))
-    shards = [artifacts.load((roots.cache,), _shard_key(key, number), fingerprint=mark) for number in range(len(starts))]
+    keys = [_shard_key(key, number) for number in range(len(starts))]
+    shards = [artifacts.load((roots.cache,), shard, fingerprint=mark) for shard in keys]
     vectors = [shard.arrays["vectors"] for shard in shards if shard is not None]
     rows = artifacts.Rows((len(split), *vectors[0].shape[1:]), np.dtype(np.float32), iter(vectors))
     meta = _provenance(encoder, time.perf_counter() - began)
