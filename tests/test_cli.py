@@ -223,6 +223,12 @@ def test_leaderboard_in_three_forms(run: Run, roots: Roots) -> None:
     assert for_people.stdout.startswith("breastmnist 28, 156 queries\n")
 
 
+def test_leaderboard_does_not_filter_by_an_unknown_name(run: Run, roots: Roots) -> None:
+    done = run("leaderboard", "--encoder", "densnet121", "--format", "json", roots=roots)
+    assert "Did you mean 'densenet121'?" in _document(done, code=1)["error"]["remedy"]
+    assert run("leaderboard", "--encoder", "openclip", roots=roots).returncode == 0  # only the study has it
+
+
 def test_doctor_says_what_is_missing_and_how_to_get_it(run: Run, empty_roots: Roots) -> None:
     checks = _document(run("doctor", "--format", "json", roots=empty_roots))["checks"]
     assert {check["state"] for check in checks} <= {"ok", "missing", "note"}

@@ -1,17 +1,21 @@
-"""Files in, the document of `search` out: what cannot be answered says why, the rest is answered."""
+"""What a person asks for, checked; files in, the document of `search` out: what cannot be answered says why."""
 
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from retrieval import search
 from retrieval.answers import UploadQuery
 from retrieval.cells import Cell, cell
 from retrieval.cli import documents
 from retrieval.cli.answering import error_document, refusals, share_on_stderr
-from retrieval.errors import RetrievalError
+from retrieval.datasets.catalogue import DATASETS
+from retrieval.encoders.catalogue import ENCODERS
+from retrieval.errors import RetrievalError, UnknownName
+from retrieval.leaderboard import Row, Source
+from retrieval.protocols import PROTOCOLS
 from retrieval.roots import Roots
 
 
@@ -26,6 +30,22 @@ def ask(images: Sequence[Path], address: Mapping[str, Any], roots: Roots, *, k: 
             why = error_document(error)
             return {**address, "error": why, "queries": [documents.refused(str(image), why) for image in images]}
         return {**address, "queries": [_query(image, asked, roots, k) for image in images]}
+
+
+def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row]) -> None:
+    """UnknownName for a filter that no row of the leaderboard and no catalogue knows; None filters nothing."""
+    known: dict[str, dict[Any, None]] = {
+        "dataset": {data.name: None for data in DATASETS},
+        "size": {size: None for data in DATASETS for size in data.sizes},
+        "encoder": {spec.name: None for spec in ENCODERS},
+        "protocol": {rules.name: None for rules in PROTOCOLS},
+        "source": dict.fromkeys(get_args(Source)),
+    }
+    for row in rows:
+        known["encoder"].setdefault(row.encoder)
+    for kind, name in wanted.items():
+        if name is not None and name not in known[kind]:
+            raise UnknownName(kind, name, known[kind])
 
 
 def _query(image: Path, asked: Cell, roots: Roots, k: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +23,7 @@ from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.published import published_row
 from retrieval.ranking.neighbours import Side
 from retrieval.roots import Roots, roots_from_environment
+from retrieval.shipping import ship
 
 app = typer.Typer(
     name="python -m retrieval",
@@ -163,7 +164,10 @@ def evaluate(
     protocol: ProtocolName = "paper",
     device: Device = "auto",
     write_precomputed: Annotated[
-        bool, typer.Option("--write-precomputed", help="For developers: write what is made into precomputed/.")
+        bool, typer.Option("--write-precomputed", help="For developers: copy result and neighbours to precomputed/.")
+    ] = False,
+    write_gallery: Annotated[
+        bool, typer.Option("--write-gallery", help="For developers: copy the gallery's vectors there as well.")
     ] = False,
     form: FormOption = Form.TEXT,
 ) -> None:
@@ -173,9 +177,10 @@ def evaluate(
     """
     with saying_no(form):
         roots = roots_from_environment()
-        roots = replace(roots, made=roots.precomputed) if write_precomputed else roots
         asked = cell(dataset, size, encoder, protocol)
         found = evaluation.evaluate(asked, roots, device=device, progress=share_on_stderr())
+        if write_precomputed or write_gallery:
+            ship(asked, roots, gallery=write_gallery)
         study = published_row(roots, dataset=dataset, size=size, encoder=encoder, protocol=protocol)
         document = documents.evaluation(found, study)
     give(document, form, text=texts.evaluation(document))
@@ -219,8 +224,10 @@ def leaderboard_(
     With baselines and 95 % intervals, so that nobody reads noise as rank.
     """
     with saying_no(Form.JSON if form is BoardForm.JSON else Form.TEXT):
+        wanted = {"dataset": dataset, "size": size, "encoder": encoder, "protocol": protocol, "source": source}
         every = leaderboard.leaderboard(roots_from_environment(), synthetic=synthetic)
-        rows = leaderboard.select(every, dataset=dataset, size=size, encoder=encoder, protocol=protocol, source=source)
+        asking.check_filters(wanted, every)
+        rows = leaderboard.select(every, **wanted)
     if form is BoardForm.JSON:
         give({"rows": [asdict(row) for row in rows]}, Form.JSON, text="")
     else:
