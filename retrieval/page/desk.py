@@ -1,8 +1,8 @@
 """Where questions are answered for the page: a Link in, what the page draws out. No Gradio here."""
 
 import queue
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,9 @@ from retrieval.answers import Answer, Query, Readiness, UploadQuery
 from retrieval.cells import Cell
 from retrieval.datasets.catalogue import DATASETS
 from retrieval.datasets.opening import is_at_hand, open_split
+from retrieval.datasets.relevance import class_names
 from retrieval.datasets.specs import Split, SplitName
+from retrieval.embeddings.embedding import Progress
 from retrieval.errors import RetrievalError, Unavailable, UnknownName
 from retrieval.page import view
 from retrieval.page.link import Link, explain, fitting_cell, parse, whole_number
@@ -52,14 +54,14 @@ class Desk:
         if address and "dataset" not in words:
             return self.ask(self.with_query(self.opening()), history=history)
         try:
-            link = parse(words, self.start)
-            label = _label(words.get("sample", ""), link.cell)
+            asked = parse(words, self.start)
+            link = self.with_query(asked, label=_label(words.get("sample", ""), asked.cell))
         except RetrievalError as error:
             if not address:
                 return view.refused(error)
             return self.ask(self.with_query(self.opening()), history=history, notice=explain(error))
-        notice = UPLOAD_NOT_IN_LINK if address and link.uploaded and link.token is None else ""
-        return self.ask(self.with_query(link, label=label), history=history, notice=notice)
+        notice = UPLOAD_NOT_IN_LINK if address and asked.uploaded and asked.token is None else ""
+        return self.ask(link, history=history, notice=notice)
 
     def opening(self) -> Link:
         """What a visitor sees first: the start if it can be answered soon, else what the project draws itself."""
@@ -72,16 +74,19 @@ class Desk:
         """What the page draws for this question: an answer, or what is missing and what to do."""
         try:
             ready = search.readiness(link.cell, self.roots)
-            if ready.state != "ready":
+            if ready.state != "ready" or (link.token and view.no_upload(link.cell, ready)):
                 return view.not_ready(ready, link, history=history, notice=notice)
             return self._answered(link, ready, history, notice)
         except RetrievalError as error:
             return view.unavailable(error, link, history=history, notice=notice)
 
-    def compute(self, link: Link) -> Iterator[dict[str, Any]]:
-        """Compute in place what the cell lacks, saying how far it is, then answer."""
+    def compute(self, words: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """Compute in place what the cell of these words lacks, saying how far it is, then answer."""
+        link = Link(cell=self.start)
         try:
-            for fraction, said in _progress(lambda say: search.prepare(link.cell, self.roots, progress=say)):
+            link = parse(words, self.start)
+            yield view.working(said="Getting ready: the extractor is loaded first.", fraction=0.0)
+            for said, fraction in _progress(lambda say: search.prepare(link.cell, self.roots, progress=say)):
                 yield view.working(said=said, fraction=fraction)
         except RetrievalError as error:
             yield view.unavailable(error, link, history="keep")
@@ -89,13 +94,16 @@ class Desk:
         yield self.ask(self.with_query(link), history="replace")
 
     def with_query(self, link: Link, *, label: int | None = None) -> Link:
-        """The link itself where it names a query; otherwise with a test picture at random, of one class if asked."""
+        """The link itself where it names a query; otherwise with a test picture at random, of one class if asked.
+
+        Without one where the data are missing: asking says that in full. BadInput where a class has no test picture.
+        """
         if link.item is not None or link.token is not None:
             return link
         try:
             return link.with_item(search.sample(link.cell, self.roots, label=label))
         except Unavailable:
-            return link  # asking says what is missing, in full
+            return link
 
     def find(self, link: Link) -> Answer:
         """The Answer itself; RetrievalError where there is none."""
@@ -136,20 +144,32 @@ def _label(text: str, cell: Cell) -> int | None:
     if text == "":
         return None
     number = whole_number(text)
-    if number is None or not 0 <= number < len(cell.data.classes):
-        raise UnknownName(f"class of {cell.dataset}", text[:20], range(len(cell.data.classes)))
+    if number is None or not 0 <= number < len(class_names(cell.data)):
+        raise UnknownName(f"class of {cell.dataset}", text[:20], range(len(class_names(cell.data))))
     return number
 
 
-Say = Callable[[float, str], None]
+def _progress(work: Callable[[Progress], None]) -> Iterator[tuple[str, float]]:
+    """Run `work` in a thread of its own and yield what it says; where it says no, so does this, at the end.
 
+    The thread is a daemon, so that a server that is stopped does not wait for it: what is computed can be resumed.
+    """
+    said: queue.SimpleQueue[tuple[str, float] | None] = queue.SimpleQueue()
+    ends: list[RetrievalError | None] = []
 
-def _progress(work: Callable[[Say], None]) -> Iterator[tuple[float, str]]:
-    """Run `work` in a thread of its own and yield what it says; what it raises is raised here at the end."""
-    said: queue.SimpleQueue[tuple[float, str] | None] = queue.SimpleQueue()
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as pool:
-        done = pool.submit(work, lambda fraction, words: said.put((fraction, words)))
-        done.add_done_callback(lambda _: said.put(None))
-        while (step := said.get()) is not None:
-            yield step
-    done.result()
+    def run() -> None:
+        try:
+            work(lambda words, share: said.put((words, share)))
+            ends.append(None)
+        except RetrievalError as error:
+            ends.append(error)
+        finally:
+            said.put(None)
+
+    threading.Thread(target=run, name="prepare", daemon=True).start()
+    while (step := said.get()) is not None:
+        yield step
+    if not ends:
+        raise RuntimeError("preparing a cell ended early; its thread has said why")
+    if ends[0] is not None:
+        raise ends[0]

@@ -9,6 +9,7 @@ import numpy as np
 from retrieval.answers import Answer, ItemQuery, Readiness
 from retrieval.cells import Cell
 from retrieval.datasets.catalogue import DATASETS
+from retrieval.datasets.relevance import class_names
 from retrieval.datasets.specs import Split
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.errors import RetrievalError
@@ -53,7 +54,7 @@ def menus(keep_minutes: float) -> dict[str, Any]:
                 "title": data.title,
                 "ndim": data.ndim,
                 "sizes": list(data.sizes),
-                "classes": list(data.classes),
+                "classes": list(class_names(data)),
                 "test": data.counts["test"],
             }
             for data in DATASETS
@@ -91,7 +92,8 @@ def answered(
     return {
         "kind": "answer",
         **_frame(link, history, notice),
-        **({} if readiness.uploads or link.cell.data.ndim == 3 else {"instead": _sentences(readiness)}),
+        "instead": no_upload(link.cell, readiness),
+        "first_upload": readiness.message if readiness.uploads else "",
         "summary": words.summary(answer),
         "query": {
             "title": words.query_title(answer.query, answer.cell.data),
@@ -155,8 +157,13 @@ def fullest_slice(volume: np.ndarray) -> int:
     return int(volume.reshape(len(volume), -1).std(axis=1).argmax())
 
 
-def _sentences(readiness: Readiness) -> str:
-    return f"{readiness.message} {readiness.remedy}".strip()
+def no_upload(cell: Cell, readiness: Readiness) -> str:
+    """Why a picture of the visitor's own cannot be asked with, where sampled ones can; empty where it can."""
+    if cell.data.ndim == 3:
+        return VOLUMES_LATER
+    if readiness.state == "ready" and (not readiness.uploads or readiness.remedy):
+        return f"{readiness.message} {readiness.remedy}".strip()
+    return ""
 
 
 def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
@@ -170,6 +177,7 @@ def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
         "now": f"{cell.data.title} {cell.size} · {cell.spec.title} · {link.k} neighbours",
         "about": f"{cell.data.about} {cell.spec.about}",
         "instead": VOLUMES_LATER if cell.data.ndim == 3 else "",
+        "first_upload": "",
         "sharing": (
             "The link restores these settings, but not your picture: it cannot be part of a link."
             if link.uploaded

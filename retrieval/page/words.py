@@ -105,7 +105,7 @@ def nearness_sentence(nearness: Nearness | None, answer: Answer) -> str:
     how = (
         "unusually near" if nearness.percentile < 10 else "farther away than usual" if far else "about as near as usual"
     )
-    share = percent(nearness.percentile / 100)
+    share = percent(nearness.percentile / 100) if nearness.percentile >= 0.5 else "less than 1\u202f%"
     return f"The first neighbour is {how}: {share} of the gallery's own {noun}s have one at least as near."
 
 
@@ -122,7 +122,7 @@ def provenance_line(answer: Answer) -> tuple[str, str, str]:
     weights = answer.provenance.get("weights") if cell.spec.weights is not None else None
     parts = [
         cell.spec.title,
-        *([f"weights {weights}"] if isinstance(weights, str) else []),
+        *([f"weights {weights[:8]}"] if isinstance(weights, str) else []),
         cell.rules.title,
         f"{cell.data.title} {cell.size}",
     ]

@@ -68,6 +68,8 @@ def test_unranked_test_pictures_are_said(answer):
 def test_nearness_has_a_percent_and_beyond_the_99th_a_plain_warning(answer):
     assert "43 % of the gallery's own pictures" in plain(words.nearness_sentence(answer.nearness, answer))
     assert words.nearness_sentence(None, answer) == ""
+    nearest = words.nearness_sentence(Nearness(percentile=0.1, beyond=False), answer)
+    assert plain(nearest).startswith("The first neighbour is unusually near: less than 1 % of")
     said = words.nearness_sentence(Nearness(percentile=99.6, beyond=True), answer)
     assert said.startswith("Nothing here looks like this picture")
 

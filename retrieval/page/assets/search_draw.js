@@ -37,6 +37,7 @@ function drawFrame() {
   say('.notice', value.notice);
   find('.forget').hidden = !value.token;
   drawOwn(value.instead);
+  say('.first-upload', value.first_upload);
 }
 
 function drawProblem(how) {
@@ -53,13 +54,15 @@ function compute() {
   pending = {eager: false};
   find('.found').setAttribute('aria-busy', 'true');
   find('.compute').hidden = true;
+  drawWorking({said: 'Getting ready…', fraction: null});
   trigger('compute', {words: question});
 }
 
 function drawWorking({fraction, said}) {
   const bar = find('.fraction');
   bar.hidden = false;
-  bar.value = fraction;
+  if (fraction === null) bar.removeAttribute('value');
+  else bar.value = fraction;
   say('.status', said);
 }
 
