@@ -14,6 +14,7 @@ from retrieval.datasets.specs import Dataset, Split, SplitName
 from retrieval.encoders import loading, preprocessing
 from retrieval.encoders.specs import Encoder, EncoderSpec
 from retrieval.encoders.weights import Weights
+from retrieval.errors import Unavailable
 from retrieval.roots import Roots
 
 # A shard is embedded whole, identical slices once; a killed run loses at most one.
@@ -90,9 +91,11 @@ def embed(
         return found
     key = _key(split, spec)
     with artifacts.lock(roots.cache / f"{key}.lock", what=f"the embeddings of {dataset.title} by {spec.title}"):
-        encoder = loading.load_encoder(spec.name, roots, device=device)
-        _make(split, encoder, roots, key, _mark(split, spec, weights.digest), progress)
-    made = stored(split, spec, weights, roots)
+        made = stored(split, spec, weights, roots)  # by another process, just now
+        if made is None:
+            encoder = loading.load_encoder(spec.name, roots, device=device)
+            _make(split, encoder, roots, key, _mark(split, spec, weights.digest), progress)
+            made = stored(split, spec, weights, roots)
     if made is None:
         raise RuntimeError(f"{key} was written but cannot be read back")
     return made
@@ -138,36 +141,41 @@ def _mark(split: Split, spec: EncoderSpec, weights_digest: str) -> str:
 def _make(split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, progress: Progress | None) -> None:
     began = time.perf_counter()
     step = VOLUMES_IN_SHARD if split.dataset.ndim == 3 else PICTURES_IN_SHARD
-    starts = range(0, len(split), step)
-    for number, start in enumerate(starts):
-        _shard(split, encoder, roots, key, mark, number, start, min(start + step, len(split)))
+    shards = []
+    for start in range(0, len(split), step):
+        stop = min(start + step, len(split))
+        shards.append(_shard(split, encoder, roots, key, mark, start, stop))
         if progress is not None:
-            done = min(start + step, len(split))
-            progress(f"{encoder.spec.title}: {done:,} of {len(split):,} {split.name} items", done / len(split))
-    keys = [_shard_key(key, number) for number in range(len(starts))]
-    shards = [artifacts.load((roots.cache,), shard, fingerprint=mark) for shard in keys]
-    vectors = [shard.arrays["vectors"] for shard in shards if shard is not None]
-    rows = artifacts.Rows((len(split), *vectors[0].shape[1:]), np.dtype(np.float32), iter(vectors))
+            progress(f"{encoder.spec.title}: {stop:,} of {len(split):,} {split.name} items", stop / len(split))
+    rows = artifacts.Rows((len(split), *shards[0].shape[1:]), np.dtype(np.float32), shards)
     meta = _provenance(encoder, time.perf_counter() - began)
     artifacts.save(roots.cache, key, arrays={"vectors": rows}, fingerprint=mark, meta=meta)
-    shutil.rmtree((roots.cache / _shard_key(key, 0)).parent, ignore_errors=True)
+    shutil.rmtree(roots.cache / f"{key}.shards", ignore_errors=True)
 
 
-def _shard_key(key: str, number: int) -> str:
-    return f"{key}.shards/{number:05d}"
+def _shard(split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, start: int, stop: int) -> np.ndarray:
+    """The vectors of items start to stop, memory-mapped: as an earlier run left them, else embedded now."""
+    shard_key = f"{key}.shards/{start:08d}"
+    shard_mark = artifacts.fingerprint(whole=mark, start=start, stop=stop)
+    found = artifacts.load((roots.cache,), shard_key, fingerprint=shard_mark)
+    if found is None:
+        vectors = _finite(encoder, split, start, stop)
+        artifacts.save(roots.cache, shard_key, arrays={"vectors": vectors}, fingerprint=shard_mark, meta={})
+        found = artifacts.load((roots.cache,), shard_key, fingerprint=shard_mark)
+    if found is None:
+        raise RuntimeError(f"{shard_key} was written but cannot be read back")
+    return found.arrays["vectors"]
 
 
-def _shard(
-    split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, number: int, start: int, stop: int
-) -> None:
-    """Embed items start to stop, unless an earlier run has."""
-    if artifacts.load((roots.cache,), _shard_key(key, number), fingerprint=mark) is not None:
-        return
+def _finite(encoder: Encoder, split: Split, start: int, stop: int) -> np.ndarray:
     items = split.images[start:stop]
     vectors = embed_volumes(encoder, items) if split.dataset.ndim == 3 else embed_pictures(encoder, items)
     if not np.isfinite(vectors).all():
-        raise RuntimeError(f"{encoder.spec.title} gave features that are not finite for items {start} to {stop - 1}")
-    artifacts.save(roots.cache, _shard_key(key, number), arrays={"vectors": vectors}, fingerprint=mark, meta={})
+        raise Unavailable(
+            f"{encoder.spec.title} gave features that are not finite numbers for the items {start} to {stop - 1}.",
+            remedy="Its weights file may be damaged: delete it and fetch it again.",
+        )
+    return vectors
 
 
 def _provenance(encoder: Encoder, seconds: float) -> dict[str, Any]:

@@ -7,6 +7,12 @@ _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5)
 
+# How lukemelas' EfficientNet names its parts, in the order in which they are passed (outside and inside a block).
+_LITE_ORDER = (
+    *("_conv_stem", "_expand_conv", "_bn0", "_depthwise_conv", "_blocks", "_conv_head", "_bn1", "_project_conv"),
+    *("_bn2", "_fc", "weight", "bias", "running_mean", "running_var", "num_batches_tracked"),
+)
+
 ENCODERS = (
     EncoderSpec(
         name="efficientnet_lite0",
@@ -32,7 +38,7 @@ ENCODERS = (
         paper="Tan and Le, EfficientNet, ICML 2019; the Lite variants by the TensorFlow authors",
         training="ImageNet-1k, supervised",
         ms_at_224=20,
-        options={"keys": "in order"},  # the checkpoint names its tensors otherwise, in the same order
+        options={"order": _LITE_ORDER},  # the checkpoint names its tensors otherwise
     ),
     EncoderSpec(
         name="densenet121",

@@ -25,7 +25,6 @@ def identify_or_expect(spec: EncoderSpec, roots: Roots) -> weights.Weights:
     return weights.expected(spec)
 
 
-@functools.lru_cache(maxsize=2)  # one large network in memory, and the page's default beside it
 def load_encoder(spec_name: str, roots: Roots, *, device: str = "auto") -> Encoder:
     """The Encoder of this name, ready to embed, on `cpu`, `cuda`, `cuda:1` or (`auto`) the GPU if there is one.
 
@@ -34,7 +33,14 @@ def load_encoder(spec_name: str, roots: Roots, *, device: str = "auto") -> Encod
     spec = find_encoder(spec_name)
     if spec.library == "builtin":
         return builtin.load(spec)
-    return _LOADERS[spec.library](spec, identify(spec, roots), device=_ready_torch(device))
+    return _loaded(spec_name, identify(spec, roots), _ready_torch(device))
+
+
+@functools.lru_cache(maxsize=2)  # one large network in memory, and the page's default beside it
+def _loaded(spec_name: str, found: weights.Weights, device: str) -> Encoder:
+    """Kept by the weights' digest, so that another file in the same place is another encoder."""
+    spec = find_encoder(spec_name)
+    return _LOADERS[spec.library](spec, found, device=device)
 
 
 def _ready_torch(device: str) -> str:

@@ -107,7 +107,8 @@ def fetch(spec: EncoderSpec, roots: Roots, *, progress: Callable[[int, int | Non
 def identify(spec: EncoderSpec, roots: Roots, read: Callable[[Path], Mapping[str, np.ndarray]]) -> Weights:
     """The weights at hand with their digest; Unavailable where there are none.
 
-    A container whose own digest the spec knows is not opened; another one is opened once with `read`, and remembered.
+    A container whose own digest the spec knows (or whose MD5 is the publisher's) is not opened; another one is opened
+    once with `read`, and remembered.
     """
     if spec.weights is None:
         return Weights(path=None, digest="none", verified=True)
@@ -115,14 +116,19 @@ def identify(spec: EncoderSpec, roots: Roots, read: Callable[[Path], Mapping[str
     if path is None:
         raise missing(spec)
     container = f"sha256:{artifacts.file_digest(path)}"
-    if container in spec.weights.containers:
+    if container in spec.weights.containers or _is_published(path, spec.weights):
         return Weights(path=path, digest=spec.weights.digest, verified=True)
     memory = roots.cache / "weights" / "containers.json"
-    known = artifacts.read_json(memory) or {}
-    if container not in known:
+    known = artifacts.read_json(memory)
+    known = known if isinstance(known, dict) else {}
+    if not isinstance(known.get(container), str):
         known[container] = tensors_digest(read(path))
         artifacts.write_json(memory, known)
     return Weights(path=path, digest=known[container], verified=known[container] == spec.weights.digest)
+
+
+def _is_published(path: Path, source: WeightsSource) -> bool:
+    return bool(source.md5) and artifacts.file_digest(path, "md5") == source.md5
 
 
 def unreadable(path: Path, error: Exception) -> BadInput:

@@ -22,9 +22,11 @@ class KerasEncoder:
 
     def embed(self, inputs: np.ndarray) -> np.ndarray:
         """float32 [N, S, S, 3] to raw features, float32 [N, dim]."""
+        import keras
         import torch
 
-        with torch.inference_mode():
+        # Keras moves what it is given to the device of the moment, which need not be the network's.
+        with torch.inference_mode(), keras.device(self.device):
             features = self.network(torch.from_numpy(inputs).to(self.device), training=False)
         return features.cpu().numpy()
 
@@ -43,18 +45,53 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def load(spec: EncoderSpec, weights: Weights, *, device: str) -> KerasEncoder:
-    """Build the network and load its weights; keras.applications itself refuses weights that do not fit."""
+    """Build the network and load its weights; BadInput where they do not fit."""
     os.environ["KERAS_BACKEND"] = "torch"  # read by Keras when it is first imported
     import keras
     import torch
 
     if keras.backend.backend() != "torch":
         raise RuntimeError("Keras was imported with another backend before; this product runs it on torch")
+    keras.config.set_floatx("float32")  # whatever the user's ~/.keras says
+    keras.config.set_image_data_format("channels_last")
     build = getattr(keras.applications, spec.architecture)
-    with torch.device(device), keras.device("cpu" if device == "cpu" else device):
+    with torch.device(device), keras.device(device):
         network = build(include_top=False, weights=None, pooling="avg", input_shape=(None, None, 3))
-        try:
-            network.load_weights(weights.path)
-        except (OSError, ValueError, KeyError) as error:
-            raise unreadable(Path(str(weights.path)), error) from error
+        _fill(network, Path(str(weights.path)))
     return KerasEncoder(spec=spec, weights_digest=weights.digest, network=network, device=device)
+
+
+def _fill(network: Any, path: Path) -> None:
+    """Load every tensor of a file into a network; BadInput unless each finds its place and each place its tensor.
+
+    Keras goes by the order in which the file lists its tensors, which their digest does not hold: it refuses another
+    count or shape. Here a tensor is refused too that bears the name of another place.
+    """
+    own = [f"{layer.name}/{variable.name}" for layer in network.layers for variable in _variables(layer)]
+    try:
+        network.load_weights(path)
+        pairs = list(zip(_listed(path), own, strict=True))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise unreadable(path, error) from error
+    misplaced = [name for name, place in pairs if name != place and name in own]
+    if misplaced:
+        raise unreadable(path, ValueError(f"it lists {misplaced[0]} in another tensor's place"))
+
+
+def _variables(layer: Any) -> list[Any]:
+    return layer.trainable_weights + layer.non_trainable_weights  # the order of Keras' HDF5 files
+
+
+def _listed(path: Path) -> list[str]:
+    """The tensors of a file as `layer/variable`, in the order in which they are loaded."""
+    import h5py
+
+    with h5py.File(path) as file:
+        group: Any = file if "layer_names" in file.attrs else file["model_weights"]
+        layers = [_text(name) for name in group.attrs["layer_names"]]
+        listed = [(layer, _text(name)) for layer in layers for name in group[layer].attrs["weight_names"]]
+    return [f"{layer.replace('/', '_')}/{name.split('/')[-1].split(':')[0]}" for layer, name in listed]
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name
