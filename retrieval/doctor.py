@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from retrieval import artifacts, cells, results
+from retrieval import artifacts, cells, evaluation, results
 from retrieval.datasets import opening
 from retrieval.datasets.catalogue import DATASETS
 from retrieval.datasets.download import plain_size
@@ -160,7 +160,7 @@ def _encoder(spec: EncoderSpec, roots: Roots) -> Check:
 
 
 def _results(roots: Roots) -> Check:
-    there = {result.cell for result in results.read_all(roots.lookup)}
+    there = {result.cell for result in evaluation.current_results(roots)}
     remedy = "" if there else "Run: python -m retrieval evaluate --dataset phantoms --size 64 --encoder pixels"
     message = f"{len(there)} of {len(cells.grid())} cells have been evaluated."
     return Check("results", "ok" if there else "note", message, remedy)

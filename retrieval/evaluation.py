@@ -5,18 +5,22 @@ vectors, so that a result or a neighbour list is found without an encoder, and w
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from retrieval import artifacts, provenance, results
 from retrieval.cells import Cell
-from retrieval.datasets.opening import open_split
+from retrieval.cells import cell as named
+from retrieval.datasets import opening
 from retrieval.datasets.specs import Split
 from retrieval.embeddings import embedding
 from retrieval.embeddings.embedding import Embeddings, Progress
-from retrieval.encoders import loading
+from retrieval.encoders import loading, weights
+from retrieval.errors import UnknownName
 from retrieval.groups import Groups, find_groups
+from retrieval.groups import fingerprint_of as groups_fingerprint
 from retrieval.ranking import neighbours as ranked
 from retrieval.ranking.neighbours import Neighbours, Side
 from retrieval.results import Reading, Result
@@ -32,6 +36,7 @@ class Marks:
     test_embeddings: str
     train: str
     test: str
+    groups: str
     weights: str
     verified: bool
 
@@ -44,31 +49,31 @@ class Marks:
 
 def marks(cell: Cell, roots: Roots) -> Marks:
     """The fingerprints of a cell by the data and weights at hand; without weights, by those that the spec names."""
-    weights = loading.identify_or_expect(cell.spec, roots)
-    gallery = open_split(cell.data, cell.size, "train", roots)
-    embedded = {
-        split: embedding.fingerprint_of(
-            cell.data, cell.size, split, cell.spec, data=gallery.digest, weights=weights.digest
-        )
-        for split in ("train", "test")
-    }
-    ranks = {
-        split: ranked.fingerprint_of(embedded["train"], embedded[split], cell.rules, _depth(cell, split))
-        for split in ("train", "test")
-    }
+    at_hand = loading.identify_or_expect(cell.spec, roots)
+    data, verified = opening.data_digest(cell.data, cell.size, roots)
+    return marks_of(cell, data=data, weights=at_hand.digest, verified=verified and at_hand.verified)
+
+
+def marks_of(cell: Cell, *, data: str, weights: str, verified: bool) -> Marks:
+    """The fingerprints of a cell by digests of its data and its weights; nothing is read."""
+    spec, dataset, size = cell.spec, cell.data, cell.size
+    train, test = (
+        embedding.fingerprint_of(dataset, size, split, spec, data=data, weights=weights) for split in ("train", "test")
+    )
     return Marks(
-        train_embeddings=embedded["train"],
-        test_embeddings=embedded["test"],
-        train=ranks["train"],
-        test=ranks["test"],
-        weights=weights.digest,
-        verified=weights.verified and gallery.verified,
+        train_embeddings=train,
+        test_embeddings=test,
+        train=ranked.fingerprint_of(train, train, cell.rules, _depth(cell, "train")),
+        test=ranked.fingerprint_of(train, test, cell.rules, _depth(cell, "test")),
+        groups=groups_fingerprint(data),
+        weights=weights,
+        verified=verified,
     )
 
 
 def split_of(cell: Cell, side: Side, roots: Roots) -> Split:
     """The cell's gallery (`train`) or queries (`test`)."""
-    return open_split(cell.data, cell.size, side, roots)
+    return opening.open_split(cell.data, cell.size, side, roots)
 
 
 def embeddings(
@@ -99,11 +104,11 @@ def neighbours(
 def evaluate(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progress | None = None) -> Result:
     """The Result of a cell: read if one with this fingerprint is there, else computed and written."""
     began = time.perf_counter()
-    groups = find_groups(cell.data, cell.size, roots)
-    mark = fingerprint_of(marks(cell, roots), groups)
+    mark = fingerprint_of(marks(cell, roots))
     found = stored_result(cell, mark, roots)
     if found is not None:
         return found
+    groups = find_groups(cell.data, cell.size, roots)
     ranking = neighbours(cell, "test", roots, device=device, progress=progress)
     neighbours(cell, "train", roots, device=device, progress=progress)  # so that a click on a card needs no encoder
     result = _score(cell, ranking, groups, roots, mark, time.perf_counter() - began)
@@ -111,9 +116,29 @@ def evaluate(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progre
     return result
 
 
-def fingerprint_of(parts: Marks, groups: Groups) -> str:
+def fingerprint_of(parts: Marks) -> str:
     """The key of staleness of a Result."""
-    return artifacts.fingerprint(neighbours=parts.test, groups=groups.fingerprint, rules=scoring.RULES_VERSION)
+    return artifacts.fingerprint(neighbours=parts.test, groups=parts.groups, rules=scoring.RULES_VERSION)
+
+
+def current_results(roots: Roots) -> Iterator[Result]:
+    """Every Result under the roots that is sound and what would be computed now."""
+    return results.read_all(roots.lookup, accept=lambda result: is_current(result, roots))
+
+
+def is_current(result: Result, roots: Roots) -> bool:
+    """Whether a Result is what would be computed now; without data or weights at hand, those that it names count."""
+    try:
+        cell = named(**asdict(result.cell))
+    except UnknownName:  # a dataset or an extractor that this version no longer has
+        return False
+    parts = marks_of(cell, data=result.data, weights=result.weights, verified=result.verified)
+    if result.fingerprint != fingerprint_of(parts):
+        return False
+    if weights.state(cell.spec, roots) == "ready" and loading.identify(cell.spec, roots).digest != result.weights:
+        return False
+    at_hand = opening.is_at_hand(cell.data, cell.size, roots)
+    return not at_hand or opening.data_digest(cell.data, cell.size, roots)[0] == result.data
 
 
 def stored_result(cell: Cell, mark: str, roots: Roots) -> Result | None:
@@ -136,6 +161,8 @@ def _score(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots, mark: 
     return Result(
         cell=cell,
         fingerprint=mark,
+        data=test.digest,
+        weights=parts.weights,
         verified=parts.verified,
         as_published=_reading(whole),
         groups_left_out=_reading(rest),
@@ -143,12 +170,7 @@ def _score(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots, mark: 
         grouped_queries=len(np.unique(left_out[:, 0])),
         ranks=tuple(whole.ranks.tolist()),
         ranks_left_out=tuple(rest.ranks.tolist()),
-        provenance={
-            **provenance.versions(cell.spec.library),
-            "data": test.digest,
-            "weights": parts.weights,
-            "seconds": round(seconds, 3),
-        },
+        provenance={**provenance.versions(cell.spec.library), "seconds": round(seconds, 3)},
     )
 
 

@@ -55,7 +55,7 @@ def find_groups(dataset: Dataset, size: int, roots: Roots) -> Groups:
     """The Groups of a dataset at one size; found once, then read."""
     train, test = open_split(dataset, size, "train", roots), open_split(dataset, size, "test", roots)
     key = key_of(dataset, size)
-    mark = artifacts.fingerprint(grouping=GROUPING, data=train.digest, near=NEAR, candidates=CANDIDATES)
+    mark = fingerprint_of(train.digest)
     found = artifacts.load(roots.lookup, key, fingerprint=mark)
     if found is not None:
         return Groups(**found.arrays, fingerprint=mark)
@@ -63,6 +63,11 @@ def find_groups(dataset: Dataset, size: int, roots: Roots) -> Groups:
     arrays = {"train": numbers[: len(train)], "test": numbers[len(train) :], "mean": mean}
     artifacts.save(roots.cache, key, arrays=arrays, fingerprint=mark, meta=provenance.versions())
     return Groups(**arrays, fingerprint=mark)
+
+
+def fingerprint_of(data: str) -> str:
+    """The key of staleness of Groups, by the digest of their data."""
+    return artifacts.fingerprint(grouping=GROUPING, data=data, near=NEAR, candidates=CANDIDATES)
 
 
 def key_of(dataset: Dataset, size: int) -> str:

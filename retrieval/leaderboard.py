@@ -6,13 +6,12 @@ row does not have is absent, never zero. Synthetic data is never among real data
 
 import csv
 import io
-import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from retrieval import results
+from retrieval import evaluation, results
 from retrieval.datasets.catalogue import DATASETS
 from retrieval.datasets.class_counts import unordered_labels
 from retrieval.datasets.specs import Dataset
@@ -21,8 +20,6 @@ from retrieval.published import PublishedRow, published_rows
 from retrieval.roots import Roots
 from retrieval.scoring.baselines import Baseline, blind_draw, majority
 from retrieval.scoring.uncertainty import wilson
-
-log = logging.getLogger(__name__)
 
 Source = Literal["measured", "published", "baseline"]
 
@@ -95,7 +92,7 @@ def leaderboard(roots: Roots, *, synthetic: bool = False) -> tuple[Row, ...]:
     """Every row of real data, or of synthetic data alone; by dataset, size, then ACC@1, best first, missing last."""
     published = published_rows(roots)
     printed = {(row.dataset, row.size, row.encoder): row for row in published}
-    rows = [_measured(result, printed) for result in results.read_all(roots.lookup) if _known(result)]
+    rows = [_measured(result, printed) for result in evaluation.current_results(roots)]
     rows += [_published(row) for row in published]
     rows = [row for row in rows if row.synthetic == synthetic]
     places = dict.fromkeys((row.dataset, row.size) for row in rows)
@@ -154,13 +151,6 @@ def metric_names(rows: Iterable[Row]) -> tuple[str, ...]:
 
 def _datasets() -> dict[str, Dataset]:
     return {dataset.name: dataset for dataset in DATASETS}
-
-
-def _known(result: results.Result) -> bool:
-    known = result.cell.dataset in _datasets()
-    if not known:
-        log.warning("The result of %s is left out: its dataset is not in the catalogue.", result.cell.key)
-    return known
 
 
 def _figures(metrics: Mapping[str, float], hits: Mapping[str, int], n_queries: int) -> Figures:

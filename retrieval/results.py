@@ -1,7 +1,7 @@
 """Result <-> JSON, and whether what was read is sound."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Result:
     Attributes:
         cell: Its address.
         fingerprint: Of data, weights, pixels, ranking and metric rules.
+        data, weights: The digests of what it was computed from.
         verified: Whether data and weights are both the known ones.
         as_published: Every train picture is in the gallery.
         groups_left_out: Near and exact duplicates of the query are left out of the gallery.
@@ -49,6 +50,8 @@ class Result:
 
     cell: Cell
     fingerprint: str
+    data: str
+    weights: str
     verified: bool
     as_published: Reading
     groups_left_out: Reading
@@ -98,12 +101,12 @@ def _parse(fields: dict[str, Any]) -> Result:
     )
 
 
-def read_all(roots: tuple[Path, ...]) -> Iterator[Result]:
-    """Every sound Result under the roots; of one Cell only the first root's."""
+def read_all(roots: tuple[Path, ...], *, accept: Callable[[Result], bool]) -> Iterator[Result]:
+    """Every sound and accepted Result under the roots; of one Cell only the first such root's."""
     seen: set[Cell] = set()
     for root in roots:
         for path in sorted((root / FOLDER).rglob("*.json")):
             result = read(path)
-            if result is not None and result.cell not in seen:
+            if result is not None and result.cell not in seen and accept(result):
                 seen.add(result.cell)
                 yield result

@@ -3,7 +3,7 @@
 from retrieval import artifacts, evaluation, results
 from retrieval.cells import Cell
 from retrieval.embeddings import embedding
-from retrieval.groups import find_groups, key_of
+from retrieval.groups import key_of
 from retrieval.ranking import neighbours as ranked
 from retrieval.roots import Roots
 
@@ -16,9 +16,8 @@ def ship(cell: Cell, roots: Roots, *, gallery: bool = False) -> None:
     result = evaluation.evaluate(cell, roots)
     results.write(roots.precomputed, result)
     parts = evaluation.marks(cell, roots)
-    groups = find_groups(cell.data, cell.size, roots)
     keys = {ranked.key_of(cell.key, side): parts.neighbours(side) for side in ("test", "train")}
-    keys[key_of(cell.data, cell.size)] = groups.fingerprint
+    keys[key_of(cell.data, cell.size)] = parts.groups
     if gallery:
         keys[embedding.key_of(cell.data, cell.size, "train", cell.spec)] = parts.embeddings("train")
     for key, mark in keys.items():

@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 from scipy.stats import binomtest
 
-from retrieval import results
+from retrieval import evaluation, results
 from retrieval.cells import cell
 from retrieval.datasets.catalogue import find_dataset
 from retrieval.datasets.class_counts import unordered_labels
-from retrieval.datasets.opening import is_at_hand, open_split
+from retrieval.datasets.opening import data_digest, is_at_hand, open_split
+from retrieval.encoders.weights import expected
 from retrieval.leaderboard import BLIND, MAJORITY, Figures, leaderboard, near_best, rows_document, select, to_csv
 from retrieval.roots import SHIPPED, Roots
 
@@ -36,9 +37,13 @@ def _write(roots: Roots, names: tuple[str, int, str, str], hits: dict[str, int],
         left = {name: count - lost for name, count in hits.items()}
         return results.Reading(metrics={name: 100 * count / n for name, count in left.items()}, hits=left, n_queries=n)
 
+    weights = expected(where.spec).digest
+    data = data_digest(where.data, where.size, roots)[0] if where.data.synthetic else "d"
     result = results.Result(
         cell=where,
-        fingerprint="f",
+        fingerprint=evaluation.fingerprint_of(evaluation.marks_of(where, data=data, weights=weights, verified=True)),
+        data=data,
+        weights=weights,
         verified=True,
         as_published=reading(0),
         groups_left_out=reading(fewer),
@@ -221,7 +226,7 @@ def test_csv_has_both_readings_at_full_precision(board_roots):
 
 def test_a_result_of_an_unknown_dataset_is_left_out(board_roots):
     _write(board_roots, ("breastmnist", 28, "pixels", "paper"), {"ACC@1": 80})
-    (result,) = results.read_all(board_roots.lookup)
+    (result,) = evaluation.current_results(board_roots)
     results.write(board_roots.cache, replace(result, cell=replace(result.cell, dataset="gone")))
     assert len(select(leaderboard(board_roots), source="measured")) == 1
 

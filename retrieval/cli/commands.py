@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from retrieval import doctor as examination
-from retrieval import evaluation, leaderboard, results
+from retrieval import evaluation, leaderboard
 from retrieval.cells import Cell, cell
 from retrieval.cli import asking, documents, texts
 from retrieval.cli.answering import SAID_NO, Form, count_on_stderr, give, saying_no, share_on_stderr
@@ -74,7 +74,7 @@ def list_(kind: Annotated[Kind, typer.Argument()], form: FormOption = Form.TEXT)
         elif kind is Kind.ENCODERS:
             rows = [documents.encoder(each, roots) for each in ENCODERS]
         else:
-            rows = [documents.result(each) for each in results.read_all(roots.lookup)]
+            rows = [documents.result(each) for each in evaluation.current_results(roots)]
     give(rows, form, text=texts.listing(rows, kind))
 
 

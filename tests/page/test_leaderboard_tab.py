@@ -10,7 +10,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from retrieval import results
+from retrieval import evaluation, results
 from retrieval.cells import cell
 from retrieval.leaderboard import leaderboard
 from retrieval.page import leaderboard_tab
@@ -30,9 +30,12 @@ def client(board_roots: Roots) -> TestClient:
 
 def _write_one(roots: Roots) -> None:
     reading = results.Reading(metrics={"ACC@1": 50.0, "nDCG@5": 12.34567}, hits={"ACC@1": 78}, n_queries=156)
+    where, weights = cell("breastmnist", 28, "pixels"), "none"
     result = results.Result(
-        cell=cell("breastmnist", 28, "pixels"),
-        fingerprint="f",
+        cell=where,
+        fingerprint=evaluation.fingerprint_of(evaluation.marks_of(where, data="d", weights=weights, verified=True)),
+        data="d",
+        weights=weights,
         verified=False,
         as_published=reading,
         groups_left_out=reading,

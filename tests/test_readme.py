@@ -1,0 +1,98 @@
+"""Every snippet in README.md is run, as a reader would run it."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+from PIL import Image
+
+from retrieval.datasets.catalogue import find_dataset
+from retrieval.datasets.opening import locate, open_split
+from retrieval.roots import Roots
+
+README = (REPOSITORY / "README.md").read_text()
+SNIPPETS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def lines_of(language: str) -> list[str]:
+    """Command lines of the README in one language, comments stripped."""
+    blocks = [text for name, text in SNIPPETS if name == language]
+    return [line.split("  #")[0].strip() for text in blocks for line in text.splitlines() if line.strip()]
+
+
+COMMANDS = [line for line in lines_of("bash") if line.startswith("python -m retrieval")]
+TARGETS = [line.split() for line in lines_of("bash") if line.startswith("make")]
+INSTALLS = [line for line in lines_of("bash") if "venv" in line]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, roots: Roots, need) -> Path:
+    """A folder with a picture to search with, as the README's examples have it."""
+    breast = find_dataset("breastmnist")
+    need(locate(breast, 28, roots), "breastmnist.npz in RETRIEVAL_DATA")
+    picture = np.asarray(open_split(breast, 28, "test", roots).images[3])
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    return tmp_path
+
+
+def environment(roots: Roots) -> dict[str, str]:
+    named = {
+        "RETRIEVAL_DATA": os.pathsep.join(str(folder) for folder in roots.data),
+        "RETRIEVAL_CACHE": str(roots.cache),
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    if roots.weights is not None:
+        named["RETRIEVAL_WEIGHTS"] = str(roots.weights)
+    return {**os.environ, **named}
+
+
+def test_every_snippet_is_of_a_kind_that_is_run() -> None:
+    known = len(COMMANDS) + len(TARGETS) + len(INSTALLS)
+    assert {language for language, _ in SNIPPETS} == {"bash", "python"}
+    assert len(lines_of("bash")) == known
+    assert COMMANDS and TARGETS and INSTALLS
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_answer(line: str, desk: Path, roots: Roots) -> None:
+    arguments = [sys.executable, *shlex.split(line)[1:]]
+    done = subprocess.run(arguments, cwd=desk, env=environment(roots), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("line", TARGETS)
+def test_make_knows_the_targets(line: list[str]) -> None:
+    assert shutil.which("make"), "make is missing"
+    done = subprocess.run([*line, "-n"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_installing_without_cuda_names_the_project_s_own_files() -> None:
+    """Not run, since it downloads: but what it names must be there."""
+    assert any("-r requirements.txt" in line for line in INSTALLS)
+    assert (REPOSITORY / "requirements.txt").is_file()
+
+
+def test_python_prints_what_it_says(desk: Path, roots: Roots) -> None:
+    snippets = [text for language, text in SNIPPETS if language == "python"]
+    for text in snippets:
+        expected = re.findall(r"print\(.*\)\s+# (.*)$", text, flags=re.MULTILINE)
+        done = subprocess.run(
+            [sys.executable, "-c", text], cwd=desk, env=environment(roots), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split("\n")[:-1] == expected
+
+
+def test_files_that_are_named_exist() -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", README)
+    missing = [link for link in links if not (REPOSITORY / link).exists()]
+    assert not missing
