@@ -42,4 +42,5 @@ def zoom_depth(volume: np.ndarray, depth: int) -> np.ndarray:
         return volume
     from scipy import ndimage
 
-    return np.asarray(ndimage.zoom(volume, (depth / len(volume), 1, 1), order=3))
+    # With scipy's default mode, rounding can put the last slice outside the volume (28 to 48) and leave it black.
+    return np.asarray(ndimage.zoom(volume, (depth / len(volume), 1, 1), order=3, mode="mirror"))

@@ -1,0 +1,91 @@
+"""Where things lie, as the environment says it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from retrieval.roots import SHIPPED, Roots, roots_from_environment
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def test_without_a_word_from_the_environment_the_users_own_folders_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    roots = roots_from_environment({})
+    assert roots.data == (tmp_path / ".medmnist",)
+    assert roots.weights is None
+    assert roots.precomputed == REPOSITORY / "precomputed"
+    assert roots.cache.is_relative_to(tmp_path) and roots.cache.name == "medical-image-retrieval"
+    assert list(tmp_path.iterdir()) == []  # naming folders makes none
+
+
+def test_named_folders_are_taken_as_named(tmp_path: Path):
+    environ = {
+        "RETRIEVAL_DATA": str(tmp_path / "data"),
+        "RETRIEVAL_WEIGHTS": str(tmp_path / "weights"),
+        "RETRIEVAL_PRECOMPUTED": str(tmp_path / "precomputed"),
+        "RETRIEVAL_CACHE": str(tmp_path / "cache"),
+    }
+    roots = roots_from_environment(environ)
+    assert roots == Roots(
+        data=(tmp_path / "data", Path.home() / ".medmnist"),
+        weights=tmp_path / "weights",
+        precomputed=tmp_path / "precomputed",
+        cache=tmp_path / "cache",
+    )
+
+
+def test_several_data_folders_are_searched_in_their_order_and_the_home_after_them():
+    several = os.pathsep.join(["/one", "/two words", "", "/three"])
+    roots = roots_from_environment({"RETRIEVAL_DATA": several})
+    assert roots.data == (Path("/one"), Path("/two words"), Path("/three"), Path.home() / ".medmnist")
+
+
+def test_a_tilde_is_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    environ = {"RETRIEVAL_DATA": f"~/a{os.pathsep}~/b", "RETRIEVAL_CACHE": "~/c", "RETRIEVAL_WEIGHTS": "~"}
+    roots = roots_from_environment(environ)
+    assert roots.data == (tmp_path / "a", tmp_path / "b", tmp_path / ".medmnist")
+    assert (roots.cache, roots.weights) == (tmp_path / "c", tmp_path)
+
+
+def test_a_relative_folder_is_fixed_when_it_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    roots = roots_from_environment({"RETRIEVAL_DATA": "data", "RETRIEVAL_CACHE": "./cache"})
+    monkeypatch.chdir("/")
+    assert roots.data[0] == tmp_path / "data"
+    assert roots.cache == tmp_path / "cache"
+
+
+@pytest.mark.parametrize("name", ["DATA", "WEIGHTS", "PRECOMPUTED", "CACHE"])
+def test_an_empty_word_is_no_word(name: str):
+    assert roots_from_environment({f"RETRIEVAL_{name}": ""}) == roots_from_environment({})
+
+
+def test_what_was_computed_here_is_found_before_what_is_shipped(empty_roots: Roots):
+    assert empty_roots.lookup == (empty_roots.cache, empty_roots.precomputed)
+
+
+def test_no_root_depends_on_the_working_directory(tmp_path: Path):
+    program = "from retrieval.roots import roots_from_environment; print(roots_from_environment())"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("RETRIEVAL_")}
+    environ |= {"PYTHONPATH": str(REPOSITORY), "HOME": str(tmp_path / "home")}
+    said = set()
+    for folder in (tmp_path / "here", tmp_path / "there"):
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=folder, env=environ, capture_output=True, text=True, check=True
+        )
+        said.add(done.stdout)
+        assert list(folder.iterdir()) == []
+    assert len(said) == 1
+    assert str(SHIPPED) in said.pop()
+    assert not (tmp_path / "home").exists()
+
+
+def test_roots_are_a_value():
+    assert hash(roots_from_environment({})) == hash(roots_from_environment({}))
