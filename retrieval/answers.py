@@ -34,7 +34,7 @@ class Neighbour:
     Attributes:
         rank: 1 is the nearest.
         index: In the gallery (the train split).
-        labels: Label numbers; one, or several findings.
+        labels: Label numbers, as `relevance.class_names` counts them; one, or several findings.
         label_name: In words.
         score: Distance or similarity, as the protocol says.
         agrees: Whether it shares the query's label; None where the query's label is not known.

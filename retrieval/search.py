@@ -50,7 +50,7 @@ def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
     return Answer(
         cell=cell,
         query=query,
-        query_labels=None if labels is None else tuple(int(label) for label in labels),
+        query_labels=None if truth is None else _numbers(truth),
         query_label_name=None if labels is None else relevance.label_name(cell.data, labels),
         neighbours=found,
         vote=vote,
@@ -156,22 +156,27 @@ def _neighbour(
     rank: int, index: int, score: float, gallery: Split, truth: np.ndarray | None, kin: str | None
 ) -> Neighbour:
     labels = np.asarray(gallery.labels[index])
-    indicator = relevance.indicator(gallery.dataset, labels)
+    has = relevance.indicator(gallery.dataset, labels)
     return Neighbour(
         rank=rank,
         index=index,
-        labels=tuple(int(label) for label in labels),
+        labels=_numbers(has),
         label_name=relevance.label_name(gallery.dataset, labels),
         score=score,
-        agrees=None if truth is None else bool((indicator & truth).any()),
+        agrees=None if truth is None else bool((has & truth).any()),
         duplicate=kin,  # type: ignore[arg-type]
     )
+
+
+def _numbers(has: np.ndarray) -> tuple[int, ...]:
+    """The label numbers of an indicator row, as `relevance.class_names` counts them."""
+    return tuple(int(label) for label in np.flatnonzero(has))
 
 
 def _vote(found: tuple[Neighbour, ...], gallery: Split) -> tuple[Tally, ...]:
     """Classes among the neighbours, most votes first; of equal ones that of the nearer neighbour."""
     names = relevance.class_names(gallery.dataset)
-    has = relevance.indicator(gallery.dataset, np.array([neighbour.labels for neighbour in found]))
+    has = np.array([[label in neighbour.labels for label in range(len(names))] for neighbour in found])
     shares = relevance.indicator(gallery.dataset, np.asarray(gallery.labels)).mean(axis=0)
     votes, first = has.sum(axis=0), has.argmax(axis=0)
     order = sorted(np.flatnonzero(votes), key=lambda label: (-votes[label], first[label], label))
