@@ -129,7 +129,7 @@ def read_json(path: Path) -> Any | None:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         log.warning("%s is damaged (%s) and will be made again.", path, error)
         return None
 
@@ -138,13 +138,17 @@ def _manifest(root: Path, key: str) -> Path:
     return root / f"{key}.json"
 
 
+def _array_file(root: Path, key: str, name: str) -> Path:
+    return root / f"{key}.{name}.npy"
+
+
 def save(
     root: Path, key: str, *, arrays: Mapping[str, np.ndarray | Rows], fingerprint: str, meta: Mapping[str, Any]
 ) -> None:
     """Write the arrays of a key, then its manifest."""
     files = {}
     for name, array in arrays.items():
-        path = root / f"{key}.{name}.npy"
+        path = _array_file(root, key, name)
         rows = array if isinstance(array, Rows) else Rows(array.shape, array.dtype, [array])
         write_atomic(path, functools.partial(_write_rows, rows))
         files[name] = {"file": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path)}
@@ -170,8 +174,12 @@ def load(roots: tuple[Path, ...], key: str, *, fingerprint: str) -> Artifact | N
         if not isinstance(document, dict) or document.get("fingerprint") != fingerprint:
             continue
         try:
-            arrays = {name: _open_array(root / key, entry) for name, entry in document["files"].items()}
-            return Artifact(fingerprint=fingerprint, arrays=arrays, meta=document["meta"])
+            files, meta = dict(document["files"]), dict(document["meta"])
+            # A file is looked for by its array's name, so that a name that was altered is noticed as well.
+            arrays = {name: _open_array(_array_file(root, key, name), files[name]) for name in files}
+            if not arrays:
+                raise ValueError("it names no arrays")
+            return Artifact(fingerprint=fingerprint, arrays=arrays, meta=meta)
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s is damaged (%s) and will be made again.", _manifest(root, key), error)
     return None
@@ -185,8 +193,7 @@ def carry(roots: tuple[Path, ...], target: Path, key: str, *, fingerprint: str) 
     save(target, key, arrays=found.arrays, fingerprint=fingerprint, meta=found.meta)
 
 
-def _open_array(stem: Path, entry: Mapping[str, Any]) -> np.ndarray:
-    path = stem.parent / entry["file"]
+def _open_array(path: Path, entry: Mapping[str, Any]) -> np.ndarray:
     if path.stat().st_size != entry["bytes"] or file_digest(path) != entry["sha256"]:
         raise ValueError(f"{path.name} does not have the recorded size or checksum")
     return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -16,6 +16,7 @@ from retrieval.protocols import Similarity
 
 SPARE = 60  # candidates beyond k
 LONGEST_SINGLE = 8192  # longer vectors are multiplied in float64, or the error bound would prove little
+SINGLE_SQUARES = (1e-24, 1e24)  # other squared norms too, or float32 products would vanish or overflow
 BLOCK_BYTES = 1 << 26  # of gallery rows widened to float64 at a time
 SCORE_BYTES = 1 << 28  # of approximate scores held at a time; smaller blocks slow the product down
 
@@ -27,10 +28,13 @@ def nearest(
 
     `gallery` is float32 [N, D], `queries` float32 [Q, D], k at most N. `euclidean` gives distances (ascending),
     `cosine` similarities (descending; 0 where a vector is all zero). Equal float64 scores are ordered by gallery index.
+    ValueError where k does not fit, or where a vector holds a value that is not finite.
     """
     if not 1 <= k <= len(gallery):
         raise ValueError(f"k must be between 1 and the {len(gallery)} pictures of the gallery, not {k}")
-    searched = _Gallery(gallery, similarity)
+    gallery, queries = np.ascontiguousarray(gallery), np.ascontiguousarray(queries)
+    squares, query_squares = _all_squares(gallery, of="gallery"), _all_squares(queries, of="queries")
+    searched = _Gallery(gallery, squares, similarity, dtype=_precision(gallery.shape[1], squares, query_squares))
     indices = np.empty((len(queries), k), np.int32)
     scores = np.empty((len(queries), k), np.float32)
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # numpy lets go of the interpreter's lock
@@ -75,22 +79,22 @@ class _Gallery:
     unit rows: both ascend, and both are bounded in error by what the query's norm gives.
     """
 
-    def __init__(self, gallery: np.ndarray, similarity: Similarity) -> None:
+    def __init__(self, gallery: np.ndarray, squares: np.ndarray, similarity: Similarity, *, dtype: np.dtype) -> None:
         self.euclidean = similarity == "euclidean"
-        self.dtype = np.dtype(np.float32 if gallery.shape[1] <= LONGEST_SINGLE else np.float64)
-        squares = np.concatenate([_squares(block) for block in _blocks(gallery)])
+        self.dtype = dtype
         first, self.members = _collapse(gallery, squares)
         self.distinct = gallery if self.members is None else gallery[first]
         self.squares = squares[first]
-        largest = float(np.sqrt(self.squares.max()))
-        self.error_per_norm = self._relative_error() * (2 * largest if self.euclidean else 1.0)
-        self.error_constant = 4 * float(np.finfo(self.dtype).eps) * largest**2 if self.euclidean else 0.0
+        self.largest = float(np.sqrt(self.squares.max()))
+        self.product_error = _relative_error(gallery.shape[1], self.dtype)
+        self.direct_error = _relative_error(gallery.shape[1], np.dtype(np.float64))
 
-    def _relative_error(self) -> float:
-        """Bound on the error of a product of unit vectors: D roundings, in any order (Higham, 2002, section 3.1)."""
-        unit = float(np.finfo(self.dtype).eps) / 2
-        terms = self.distinct.shape[1] + 8
-        return terms * unit / (1 - terms * unit)
+    def _error(self, norm: float) -> float:
+        """Bound on how far an approximate and a direct score of one row are apart, for a query of this norm."""
+        if not self.euclidean:
+            return (self.product_error + 2 * self.direct_error) * norm
+        expanded = 2 * self.product_error * self.largest * norm + 4 * float(np.finfo(self.dtype).eps) * self.largest**2
+        return expanded + 2 * self.direct_error * (norm + self.largest) ** 2
 
     def approximate(self, queries: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Blocks of queries: the first one's number, and approximate scores [B, distinct rows]."""
@@ -113,7 +117,7 @@ class _Gallery:
         candidates = np.flatnonzero(approximate <= cut)
         exact = self._exact(query, candidates)
         square = float(query @ query)
-        error = self.error_per_norm * square**0.5 + self.error_constant
+        error = self._error(square**0.5)
         worst = np.partition(exact, k - 1)[k - 1] if len(exact) >= k else np.inf
         worst = worst - square if self.euclidean else worst * square**0.5
         if len(candidates) < len(self.distinct) and not worst + error < float(cut) - error:
@@ -123,9 +127,8 @@ class _Gallery:
 
     def _exact(self, query: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         """Squared distances, or negated similarities, in float64 by direct evaluation."""
-        step = max(1, BLOCK_BYTES // (self.distinct.shape[1] * 8))
-        starts = range(0, len(candidates), step)
-        return np.concatenate([self._direct(query, candidates[start : start + step]) for start in starts])
+        parts = np.array_split(candidates, _block_count(len(candidates), self.distinct.shape[1]))
+        return np.concatenate([self._direct(query, chosen) for chosen in parts])
 
     def _direct(self, query: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         rows = self.distinct[chosen]
@@ -157,9 +160,36 @@ def _over(values: np.ndarray | float, norms: np.ndarray) -> np.ndarray:
     return np.divide(values, norms, out=np.zeros_like(norms), where=norms > 0)
 
 
+def _all_squares(rows: np.ndarray, *, of: str) -> np.ndarray:
+    squares = np.concatenate([_squares(block) for block in _blocks(rows)])
+    if not np.isfinite(squares).all():
+        raise ValueError(f"the vectors of the {of} hold values that are not finite")
+    return squares
+
+
+def _precision(length: int, *squares: np.ndarray) -> np.dtype:
+    """Of the product: float32 where its error bound holds and proves something, else float64."""
+    known = np.concatenate(squares)
+    known = known[known > 0]
+    low, high = SINGLE_SQUARES
+    single = length <= LONGEST_SINGLE and ((known > low) & (known < high)).all()
+    return np.dtype(np.float32 if single else np.float64)
+
+
+def _relative_error(length: int, dtype: np.dtype) -> float:
+    """Bound on the error of a product of unit vectors: a rounding a term, in any order (Higham, 2002, section 3.1)."""
+    unit = float(np.finfo(dtype).eps) / 2
+    terms = length + 8
+    return terms * unit / (1 - terms * unit)
+
+
 def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
-    step = max(1, BLOCK_BYTES // (rows.shape[1] * 8))
-    return (rows[start : start + step] for start in range(0, len(rows), step))
+    """Rows in blocks of even length: alone in a block, a long row would be summed in another order than its equals."""
+    return iter(np.array_split(rows, _block_count(*rows.shape)))
+
+
+def _block_count(count: int, length: int) -> int:
+    return max(1, min(-(-count * length * 8 // BLOCK_BYTES), count // 2))
 
 
 def _collapse(rows: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray | slice, list[np.ndarray] | None]:
