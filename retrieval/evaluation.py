@@ -4,6 +4,7 @@ Three nested keys: embeddings < neighbours < result. Fingerprints need the data'
 vectors, so that a result or a neighbour list is found without an encoder, and without torch.
 """
 
+import functools
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -54,6 +55,7 @@ def marks(cell: Cell, roots: Roots) -> Marks:
     return marks_of(cell, data=data, weights=at_hand.digest, verified=verified and at_hand.verified)
 
 
+@functools.lru_cache(maxsize=1024)
 def marks_of(cell: Cell, *, data: str, weights: str, verified: bool) -> Marks:
     """The fingerprints of a cell by digests of its data and its weights; nothing is read."""
     spec, dataset, size = cell.spec, cell.data, cell.size
@@ -83,9 +85,13 @@ def embeddings(
     return embedding.embed(cell.data, cell.size, side, cell.spec, roots, device=device, progress=progress)
 
 
-def stored_neighbours(cell: Cell, side: Side, roots: Roots) -> Neighbours | None:
-    """The neighbours of the cell's test or gallery pictures on disk, if they are sound and current."""
-    return ranked.stored(ranked.key_of(cell.key, side), marks(cell, roots).neighbours(side), roots)
+def stored_neighbours(cell: Cell, side: Side, roots: Roots, *, parts: Marks | None = None) -> Neighbours | None:
+    """The neighbours of the cell's test or gallery pictures on disk, if they are sound and current.
+
+    `parts`: the cell's marks, where the caller has them.
+    """
+    parts = parts or marks(cell, roots)
+    return ranked.stored(ranked.key_of(cell.key, side), parts.neighbours(side), roots)
 
 
 def neighbours(

@@ -1,5 +1,6 @@
 """Query -> Answer: neighbours with labels, the vote among them, and how far to trust it."""
 
+import functools
 import time
 
 import numpy as np
@@ -13,9 +14,11 @@ from retrieval.embeddings import embedding
 from retrieval.embeddings.embedding import Progress
 from retrieval.encoders import loading, preprocessing, weights
 from retrieval.errors import BadInput, RetrievalError
+from retrieval.evaluation import Marks
 from retrieval.groups import Groups, find_groups, kinship
 from retrieval.pictures.item import read_item
 from retrieval.ranking import neighbours as ranked
+from retrieval.ranking.neighbours import Neighbours, Side
 from retrieval.roots import Roots
 from retrieval.scoring import reliability
 from retrieval.scoring.uncertainty import wilson
@@ -46,7 +49,7 @@ def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
         for rank, (index, score) in enumerate(zip(indices, scores, strict=True), 1)
     )
     vote = _vote(found, gallery)
-    parts = evaluation.marks(cell, roots)
+    parts = evaluation.marks(cell, roots)  # after what was missing has been computed
     return Answer(
         cell=cell,
         query=query,
@@ -54,8 +57,8 @@ def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
         query_label_name=None if labels is None else relevance.label_name(cell.data, labels),
         neighbours=found,
         vote=vote,
-        reliability=_reliability(cell, roots, groups, gallery, truth, indices[0]),
-        nearness=_nearness(cell, roots, groups, found[0].score),
+        reliability=_reliability(cell, roots, parts, gallery, truth, indices[0]),
+        nearness=_nearness(cell, roots, parts, found[0].score),
         verified=parts.verified,
         provenance={
             "extractor": cell.spec.title,
@@ -86,7 +89,9 @@ def readiness(cell: Cell, roots: Roots) -> Readiness:
         return _unavailable(opening.describe_missing(cell.data, cell.size, roots))
     uploads = weights.state(cell.spec, roots) == "ready" and cell.data.ndim == 2
     try:
-        stored = all(evaluation.stored_neighbours(cell, side, roots) is not None for side in ("test", "train"))
+        parts = evaluation.marks(cell, roots)
+        sides: tuple[Side, ...] = ("test", "train")
+        stored = all(evaluation.stored_neighbours(cell, side, roots, parts=parts) is not None for side in sides)
     except RetrievalError as error:
         return _unavailable(error)
     if stored:
@@ -187,17 +192,16 @@ def _vote(found: tuple[Neighbour, ...], gallery: Split) -> tuple[Tally, ...]:
 
 
 def _reliability(
-    cell: Cell, roots: Roots, groups: Groups, gallery: Split, truth: np.ndarray | None, nearest: int
+    cell: Cell, roots: Roots, parts: Marks, gallery: Split, truth: np.ndarray | None, nearest: int
 ) -> Reliability | None:
     """How often first neighbours are right among the test pictures.
 
     Each has its group left out: a picture that nobody has seen before has no duplicate in the gallery either.
     """
-    stored = evaluation.stored_neighbours(cell, "test", roots)
-    if stored is None:
+    if evaluation.stored_neighbours(cell, "test", roots, parts=parts) is None:
         return None
     test = evaluation.split_of(cell, "test", roots)
-    first = stored.leave_out(groups.train, groups.test, k=1).indices[:, 0]
+    first = _firsts(cell, "test", roots, parts).indices[:, 0]
     has = relevance.indicator(cell.data, np.asarray(gallery.labels[nearest])) if truth is None else truth
     label = int(np.flatnonzero(has)[0])
     count = reliability.by_first_neighbour if truth is None else reliability.by_true_class
@@ -207,14 +211,21 @@ def _reliability(
     return Reliability(basis, relevance.class_names(cell.data)[label], hits, n, low, high)
 
 
-def _nearness(cell: Cell, roots: Roots, groups: Groups, score: float) -> Nearness | None:
-    stored = evaluation.stored_neighbours(cell, "train", roots)
-    if stored is None:
+def _nearness(cell: Cell, roots: Roots, parts: Marks, score: float) -> Nearness | None:
+    if evaluation.stored_neighbours(cell, "train", roots, parts=parts) is None:
         return None
-    own = stored.leave_out(groups.train, groups.train, k=1).scores[:, 0]
+    own = _firsts(cell, "train", roots, parts).scores[:, 0]
     lower = cell.rules.similarity == "euclidean"
     percentile = reliability.percentile_of(score, own, lower_is_nearer=lower)
     return None if percentile is None else Nearness(percentile, percentile > BEYOND)
+
+
+@functools.lru_cache(maxsize=64)  # the same for every query of a cell, and in a large one not quick
+def _firsts(cell: Cell, side: Side, roots: Roots, parts: Marks) -> Neighbours:
+    """The first neighbour of each of the cell's own pictures that is not of its own group."""
+    groups = find_groups(cell.data, cell.size, roots)
+    ranking = evaluation.neighbours(cell, side, roots)
+    return ranking.leave_out(groups.train, groups.of(side), k=1)
 
 
 def _unavailable(error: RetrievalError) -> Readiness:
