@@ -86,11 +86,12 @@ def wait_until_served(url: str, process: subprocess.Popen, *, seconds: float = 9
 
 
 @contextmanager
-def running(roots: Roots, scratch: Path) -> Iterator[str]:
+def running(roots: Roots, scratch: Path, **environment: str) -> Iterator[str]:
     """Serve app.py as a process of its own under these roots; yields its address."""
     port = free_port()
     environment = {
         **os.environ,
+        **environment,
         "RETRIEVAL_DATA": os.pathsep.join(str(folder) for folder in roots.data),
         "RETRIEVAL_WEIGHTS": str(roots.weights or ""),
         "RETRIEVAL_PRECOMPUTED": str(roots.precomputed),
@@ -115,6 +116,12 @@ def running(roots: Roots, scratch: Path) -> Iterator[str]:
                 process.kill()
     said = log.read_text(errors="replace")
     assert "Traceback" not in said, f"The server wrote a stack trace:\n{said[-4000:]}"
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable:
+    """`with serve(roots, scratch, NAME="value")` serves app.py with its own roots and environment."""
+    return running
 
 
 @pytest.fixture(scope="session")

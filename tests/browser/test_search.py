@@ -28,8 +28,8 @@ def wait_for_answer(page, *, cards: int = FIVE) -> None:
         """(cards) => {
             const found = document.querySelector('.found');
             const images = [...document.querySelectorAll('.cards .card img')];
-            return found && !found.hasAttribute('aria-busy') && images.length === cards
-                && images.every((image) => image.complete && image.naturalWidth > 0);
+            return found && !found.hasAttribute('aria-busy') && !found.querySelector('.answer').hidden
+                && images.length === cards && images.every((image) => image.complete && image.naturalWidth > 0);
         }""",
         arg=cards,
         timeout=120_000,
@@ -51,6 +51,8 @@ def answered(page, act: Callable[[], object]) -> list[str]:
     page.wait_for_function(
         "(before) => document.querySelector('.found').dataset.serial !== before", arg=before, timeout=120_000
     )
+    if page.locator(".compute").is_visible():  # nothing was shipped for this cell
+        page.click(".compute")
     wait_for_answer(page)
     return shown(page)
 
