@@ -1,0 +1,101 @@
+"""Every literal is whole, and data only."""
+
+import dataclasses
+import json
+import pickle
+import re
+from collections.abc import Callable
+
+import pytest
+
+from retrieval.cells import cell
+from retrieval.encoders import loading, weights
+from retrieval.encoders.catalogue import ENCODERS, find_encoder
+from retrieval.encoders.specs import EncoderSpec
+from retrieval.errors import UnknownName
+from retrieval.roots import Roots
+
+each = pytest.mark.parametrize("spec", ENCODERS, ids=lambda spec: spec.name)
+HEXADECIMAL = re.compile(r"[0-9a-f]{32}")
+
+
+def test_names_are_unique():
+    assert len({spec.name for spec in ENCODERS}) == len(ENCODERS)
+    assert len({spec.title for spec in ENCODERS}) == len(ENCODERS)
+
+
+@each
+def test_a_spec_is_found_by_its_name(spec: EncoderSpec):
+    assert find_encoder(spec.name) is spec
+
+
+@each
+def test_a_name_is_lower_case_and_fit_for_a_path_and_a_link(spec: EncoderSpec):
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", spec.name)
+
+
+@each
+def test_nothing_is_left_unsaid(spec: EncoderSpec):
+    said = [spec.title, spec.about, spec.architecture, spec.pooling, spec.licence, spec.training, spec.domain]
+    assert all(text and text == text.strip() for text in said)
+    assert spec.about.endswith(".")
+    assert spec.pixels or spec.slices
+    assert spec.ms_at_224 > 0
+    assert spec.dim is None or spec.dim > 0
+
+
+@each
+def test_weights_say_where_they_come_from_and_who_made_them(spec: EncoderSpec):
+    if spec.weights is None:
+        return
+    source = spec.weights
+    assert spec.paper and spec.licence_url.startswith("https://")
+    assert source.filename and "/" not in source.filename
+    assert source.bytes > 1_000_000
+    assert HEXADECIMAL.fullmatch(source.digest)
+    assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", container) for container in source.containers)
+    assert bool(source.package) == bool(source.member)
+    assert bool(source.url) == bool(source.md5)
+    if source.url:
+        assert source.url.startswith("https://") and source.url.endswith(source.filename)
+        assert HEXADECIMAL.fullmatch(source.md5)
+
+
+@each
+def test_pixels_are_plausible(spec: EncoderSpec):
+    for pixels in filter(None, (spec.pixels, spec.slices)):
+        assert pixels.size is None or pixels.at_least is None
+        assert all(0 <= mean <= 1 for mean in pixels.mean)
+        assert all(0 < std <= 1 for std in pixels.std)
+        if pixels.scale == "none":
+            assert pixels.mean == (0, 0, 0) and pixels.std == (1, 1, 1)
+        assert [pixels.side(size) >= 28 for size in (28, 64, 128, 224)] == [True] * 4
+
+
+@each
+def test_a_spec_is_data_only(spec: EncoderSpec):
+    assert json.loads(json.dumps(dataclasses.asdict(spec)))["name"] == spec.name
+    assert pickle.loads(pickle.dumps(spec)) == spec
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        spec.name = "other"  # type: ignore[misc]
+
+
+@each
+def test_a_baseline_needs_no_weights(spec: EncoderSpec):
+    assert spec.baseline == (spec.weights is None)
+    assert spec.baseline == (spec.library == "builtin")
+
+
+def test_the_default_comes_first_and_works_with_what_is_installed(empty_roots: Roots):
+    assert ENCODERS[0].name == "efficientnet_lite0"
+    assert weights.state(ENCODERS[0], empty_roots) == "ready"
+    assert ENCODERS[0].takes(2) and ENCODERS[0].takes(3)
+
+
+def test_a_literal_is_enough_for_an_extractor_to_be_known(tiny: EncoderSpec, listed: Callable, weighted: Roots):
+    listed(tiny)
+    assert cell("breastmnist", 28, "tiny").spec is tiny
+    assert weights.state(tiny, weighted) == "missing"
+    assert loading.identify_or_expect(tiny, weighted).digest == tiny.weights.digest  # type: ignore[union-attr]
+    with pytest.raises(UnknownName, match="tiny"):
+        find_encoder("tinny")
