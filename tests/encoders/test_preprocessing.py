@@ -2,10 +2,7 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterator
-
-os.environ["KERAS_BACKEND"] = "torch"
 
 import cv2
 import numpy as np
