@@ -2,9 +2,10 @@
 
 Two items are *exact* duplicates when their pixels are the same, and *near* duplicates when, reduced to about 28 pixels
 a side and with the gallery's mean picture taken away, they correlate by more than 0.97 at some shift of up to two
-pixels (one in volumes). Without the mean, any two fundus photographs would correlate that well. A group is what such
-pairs connect. The module stands after ranking, since in a large dataset only the nearest neighbours of small thumbnails
-are looked at.
+pixels (one in volumes). Without the mean, any two fundus photographs would correlate that well. With it they have to
+correlate by more than 0.9 all the same, since what the mean leaves of two dark pictures is its own negative, whatever
+they show. A group is what such pairs connect. The module stands after ranking, since in a large dataset only the
+nearest neighbours of small thumbnails are looked at.
 """
 
 import itertools
@@ -21,12 +22,13 @@ from retrieval.ranking import exact
 from retrieval.roots import Roots
 
 NEAR = 0.97
+ALIKE = 0.9  # with the mean left in; pairs looked at had .95 and more where they were right, .72 where not
 REDUCED_SIDE = 28
 SHIFT = {2: 2, 3: 1}
 EVERY_PAIR = 16_000  # up to so many items every pair is looked at: a minute or two on two cores
 CANDIDATES = 64
 LEAST_THUMBNAIL = 0.5  # near duplicates' thumbnails correlate by far more; checked against all pairs in the tests
-GROUPING = 1
+GROUPING = 2
 
 Kinship = Literal["exact", "near"]
 
@@ -67,7 +69,7 @@ def find_groups(dataset: Dataset, size: int, roots: Roots) -> Groups:
 
 def fingerprint_of(data: str) -> str:
     """The key of staleness of Groups, by the digest of their data."""
-    return artifacts.fingerprint(grouping=GROUPING, data=data, near=NEAR, candidates=CANDIDATES)
+    return artifacts.fingerprint(grouping=GROUPING, data=data, near=NEAR, alike=ALIKE, candidates=CANDIDATES)
 
 
 def key_of(dataset: Dataset, size: int) -> str:
@@ -79,8 +81,9 @@ def kinship(picture: np.ndarray, other: np.ndarray, mean: np.ndarray, ndim: int)
     """Whether two uint8 items of one shape are the same picture: `exact`, `near` or neither."""
     if np.array_equal(picture, other):
         return "exact"
-    both = _reduced(np.stack([picture, other]), ndim) - mean
-    return "near" if correlation(both, np.array([[0, 1]]), ndim)[0] > NEAR else None
+    both, pair = _reduced(np.stack([picture, other]), ndim), np.array([[0, 1]])
+    near = correlation(both - mean, pair, ndim)[0] > NEAR and correlation(both, pair, ndim)[0] > ALIKE
+    return "near" if near else None
 
 
 def correlation(residuals: np.ndarray, pairs: np.ndarray, ndim: int) -> np.ndarray:
@@ -126,9 +129,10 @@ def _group(train: np.ndarray, test: np.ndarray, ndim: int) -> tuple[np.ndarray, 
 
     mean = _mean(train, ndim)
     pictures = np.concatenate([train, test])
-    residuals = _reduced(pictures, ndim) - mean
+    reduced = _reduced(pictures, ndim)
     find = near_pairs if len(pictures) <= EVERY_PAIR else near_pairs_of_many
-    pairs = np.concatenate([_exact_pairs(pictures), find(residuals, ndim)])
+    near = find(reduced - mean, ndim)
+    pairs = np.concatenate([_exact_pairs(pictures), near[correlation(reduced, near, ndim) > ALIKE]])
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(pictures),) * 2)
     return connected_components(graph, directed=False)[1].astype(np.int64), mean
 
