@@ -36,12 +36,16 @@ class Neighbours:
 
         ValueError where so many are of the query's group that fewer than k are left.
         """
-        same = groups[self.indices] == query_groups[:, None]
-        if (same.sum(axis=1) > self.indices.shape[1] - k).any():
+        if not self.reaching(groups, query_groups, k=k).all():
             raise ValueError(f"the {self.indices.shape[1]} stored neighbours do not reach beyond the query's own group")
+        same = groups[self.indices] == query_groups[:, None]
         order = np.argsort(same, axis=1, kind="stable")[:, :k]
         take = np.take_along_axis
         return Neighbours(take(self.indices, order, 1), take(self.scores, order, 1), self.fingerprint)
+
+    def reaching(self, groups: np.ndarray, query_groups: np.ndarray, *, k: int) -> np.ndarray:
+        """Which queries, bool [Q], have k neighbours that are not of their own group."""
+        return (groups[self.indices] != query_groups[:, None]).sum(axis=1) >= k
 
 
 def matrix(vectors: np.ndarray) -> np.ndarray:
