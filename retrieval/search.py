@@ -13,7 +13,7 @@ from retrieval.datasets.specs import Split
 from retrieval.embeddings import embedding
 from retrieval.embeddings.embedding import Progress
 from retrieval.encoders import loading, preprocessing, weights
-from retrieval.errors import BadInput, RetrievalError
+from retrieval.errors import BadInput, RetrievalError, UnknownName
 from retrieval.evaluation import Marks
 from retrieval.groups import Groups, find_groups, kinship
 from retrieval.pictures.item import read_item
@@ -74,12 +74,15 @@ def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
 def sample(cell: Cell, roots: Roots, *, label: int | None = None, seed: int | None = None) -> ItemQuery:
     """A test picture at random; of one class (by its position in `relevance.class_names`) if asked."""
     test = evaluation.split_of(cell, "test", roots)
-    among = np.arange(len(test))
+    among, names = np.arange(len(test)), relevance.class_names(cell.data)
+    if label is not None and label not in range(len(names)):
+        raise BadInput(f"{cell.data.title} has no class {label}.", remedy=f"Choose one from 0 to {len(names) - 1}.")
     if label is not None:
         among = np.flatnonzero(relevance.indicator(cell.data, np.asarray(test.labels))[:, label])
     if not len(among):
-        name = relevance.class_names(cell.data)[label or 0]
-        raise BadInput(f"{cell.data.title} has no test picture of the class {name}.", remedy="Choose another class.")
+        raise BadInput(
+            f"{cell.data.title} has no test picture of the class {names[label or 0]}.", remedy="Choose another class."
+        )
     return ItemQuery(split="test", index=int(np.random.default_rng(seed).choice(among)))
 
 
@@ -130,11 +133,13 @@ def _item(query: Query, cell: Cell, roots: Roots) -> tuple[np.ndarray, np.ndarra
     """The query as an item of the dataset, and its labels if they are known."""
     if isinstance(query, UploadQuery):
         return read_item(query.path, dataset=cell.data, size=cell.size), None
+    if query.split not in ("test", "train"):
+        raise UnknownName("split to ask from", query.split, ("test", "train"))
     split = opening.open_split(cell.data, cell.size, query.split, roots)
-    if query.split not in ("test", "train") or not 0 <= query.index < len(split):
+    if not 0 <= query.index < len(split):
         raise BadInput(
             f"{cell.data.title} has no {query.split} item {query.index}.",
-            remedy=f"Choose a test or train item; {query.split} has 0 to {len(split) - 1}.",
+            remedy=f"Choose an index from 0 to {len(split) - 1}.",
         )
     return np.asarray(split.images[query.index]), np.asarray(split.labels[query.index])
 
@@ -201,11 +206,12 @@ def _reliability(
     if evaluation.stored_neighbours(cell, "test", roots, parts=parts) is None:
         return None
     test = evaluation.split_of(cell, "test", roots)
-    first = _firsts(cell, "test", roots, parts).indices[:, 0]
+    asked, firsts = _firsts(cell, "test", roots, parts)
+    first = firsts.indices[:, 0]
     has = relevance.indicator(cell.data, np.asarray(gallery.labels[nearest])) if truth is None else truth
     label = int(np.flatnonzero(has)[0])
     count = reliability.by_first_neighbour if truth is None else reliability.by_true_class
-    hits, n = count(cell.data, test_labels=test.labels, first_labels=gallery.labels[first], label=label)
+    hits, n = count(cell.data, test_labels=test.labels[asked], first_labels=gallery.labels[first], label=label)
     low, high = wilson(hits, n) or (None, None)
     basis = "first neighbour" if truth is None else "true class"
     return Reliability(basis, relevance.class_names(cell.data)[label], hits, n, low, high)
@@ -214,18 +220,23 @@ def _reliability(
 def _nearness(cell: Cell, roots: Roots, parts: Marks, score: float) -> Nearness | None:
     if evaluation.stored_neighbours(cell, "train", roots, parts=parts) is None:
         return None
-    own = _firsts(cell, "train", roots, parts).scores[:, 0]
+    own = _firsts(cell, "train", roots, parts)[1].scores[:, 0]
     lower = cell.rules.similarity == "euclidean"
     percentile = reliability.percentile_of(score, own, lower_is_nearer=lower)
     return None if percentile is None else Nearness(percentile, percentile > BEYOND)
 
 
 @functools.lru_cache(maxsize=64)  # the same for every query of a cell, and in a large one not quick
-def _firsts(cell: Cell, side: Side, roots: Roots, parts: Marks) -> Neighbours:
-    """The first neighbour of each of the cell's own pictures that is not of its own group."""
+def _firsts(cell: Cell, side: Side, roots: Roots, parts: Marks) -> tuple[np.ndarray, Neighbours]:
+    """The first neighbour of the cell's own pictures that is not of their own group, [M, 1], and their indices [M].
+
+    Pictures whose stored neighbours are all of their own group are left out.
+    """
     groups = find_groups(cell.data, cell.size, roots)
     ranking = evaluation.neighbours(cell, side, roots)
-    return ranking.leave_out(groups.train, groups.of(side), k=1)
+    asked = np.flatnonzero(ranking.reaching(groups.train, groups.of(side), k=1))
+    lists = Neighbours(ranking.indices[asked], ranking.scores[asked], ranking.fingerprint)
+    return asked, lists.leave_out(groups.train, groups.of(side)[asked], k=1)
 
 
 def _unavailable(error: RetrievalError) -> Readiness:
