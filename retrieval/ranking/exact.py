@@ -1,11 +1,12 @@
 """Exact nearest neighbours, ties by rule: the lower gallery index comes first.
 
 A matrix product gives approximate scores fast but not exactly: it expands the square in finite precision. So it only
-selects candidates; those are scored again directly in float64, and the cut is accepted only where the product's error
-bound proves that nothing outside the candidates can belong inside. Where it does not, the whole gallery is scanned.
+selects candidates: every row that its error bound does not prove to be farther than k others. Those are scored again
+directly in float64. Mostly they are hardly more than k; where rows are too close together, the whole gallery.
 """
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,12 @@ import numpy as np
 
 from retrieval.protocols import Similarity
 
-SPARE = 60  # candidates beyond k
+SPARE = 60  # rows beyond k that are looked at first; mostly they hold all candidates
 LONGEST_SINGLE = 8192  # longer vectors are multiplied in float64, or the error bound would prove little
 SINGLE_SQUARES = (1e-24, 1e24)  # other squared norms too, or float32 products would vanish or overflow
 BLOCK_BYTES = 1 << 26  # of gallery rows widened to float64 at a time
 SCORE_BYTES = 1 << 28  # of approximate scores held at a time; smaller blocks slow the product down
+PIECE = 32  # queries that a thread finishes at a time
 
 
 def nearest(
@@ -37,14 +39,13 @@ def nearest(
     searched = _Gallery(gallery, squares, similarity, dtype=_precision(gallery.shape[1], squares, query_squares))
     indices = np.empty((len(queries), k), np.int32)
     scores = np.empty((len(queries), k), np.float32)
+    done = 0
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # numpy lets go of the interpreter's lock
-        for start, approximate in searched.approximate(queries):
-            block = slice(start, start + len(approximate))
-            cut = _cut(approximate, min(k + SPARE, approximate.shape[1]))
-            wide = queries[block].astype(np.float64)
-            best = threads.map(searched.best, wide, approximate, cut, [k] * len(wide))
-            for row, (found, ranked) in enumerate(best, start):
-                indices[row], scores[row] = found, ranked
+        for block, products in searched.products(queries):
+            best = threads.map(searched.best, _pieces(block), _pieces(products), itertools.repeat(k))
+            for found, ranked in best:
+                indices[done : done + len(found)], scores[done : done + len(found)] = found, ranked
+                done += len(found)
     return indices, scores
 
 
@@ -85,6 +86,7 @@ class _Gallery:
         first, self.members = _collapse(gallery, squares)
         self.distinct = gallery if self.members is None else gallery[first]
         self.squares = squares[first]
+        self.offsets = (self.squares if self.euclidean else _over(1.0, np.sqrt(self.squares))).astype(dtype)
         self.largest = float(np.sqrt(self.squares.max()))
         self.product_error = _relative_error(gallery.shape[1], self.dtype)
         self.direct_error = _relative_error(gallery.shape[1], np.dtype(np.float64))
@@ -96,34 +98,39 @@ class _Gallery:
         expanded = 2 * self.product_error * self.largest * norm + 4 * float(np.finfo(self.dtype).eps) * self.largest**2
         return expanded + 2 * self.direct_error * (norm + self.largest) ** 2
 
-    def approximate(self, queries: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Blocks of queries: the first one's number, and approximate scores [B, distinct rows]."""
+    def products(self, queries: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Blocks of queries, and their products with the distinct rows [B, rows]; each overwrites the one before."""
         step = max(1, SCORE_BYTES // (len(self.distinct) * self.dtype.itemsize))
+        out = np.empty((min(step, len(queries)), len(self.distinct)), self.dtype)
         for start in range(0, len(queries), step):
-            products = self._products(queries[start : start + step].astype(self.dtype) * (-2 if self.euclidean else -1))
-            if self.euclidean:
-                products += self.squares.astype(self.dtype)
-            else:
-                products *= _over(1.0, np.sqrt(self.squares)).astype(self.dtype)
-            yield start, products
+            block = queries[start : start + step]
+            products = out[: len(block)]
+            self._multiply(block.astype(self.dtype) * (-2 if self.euclidean else -1), products)
+            yield block, products
 
-    def _products(self, queries: np.ndarray) -> np.ndarray:
-        if self.dtype == self.distinct.dtype:
-            return queries @ self.distinct.T
-        return np.concatenate([queries @ rows.astype(self.dtype).T for rows in _blocks(self.distinct)], axis=1)
+    def _multiply(self, queries: np.ndarray, out: np.ndarray) -> None:
+        start = 0
+        for rows in [self.distinct] if self.dtype == self.distinct.dtype else _blocks(self.distinct):
+            np.matmul(queries, rows.astype(self.dtype, copy=False).T, out=out[:, start : start + len(rows)])
+            start += len(rows)
 
-    def best(self, query: np.ndarray, approximate: np.ndarray, cut: float, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def best(self, queries: np.ndarray, products: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Indices and scores [B, k] of the k nearest rows of some queries, exactly; uses up their products."""
+        approximate = (np.add if self.euclidean else np.multiply)(products, self.offsets, out=products)
+        cuts = _cut(approximate, min(k + SPARE, approximate.shape[1]))
+        found = [self._best(*each, k) for each in zip(queries.astype(np.float64), approximate, cuts, strict=True)]
+        return np.stack([indices for indices, _ in found]), np.stack([scores for _, scores in found])
+
+    def _best(self, query: np.ndarray, approximate: np.ndarray, cut: float, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices and scores of the k nearest rows of one float64 query, exactly."""
-        candidates = np.flatnonzero(approximate <= cut)
-        exact = self._exact(query, candidates)
-        square = float(query @ query)
-        error = self._error(square**0.5)
-        worst = np.partition(exact, k - 1)[k - 1] if len(exact) >= k else np.inf
-        worst = worst - square if self.euclidean else worst * square**0.5
-        if len(candidates) < len(self.distinct) and not worst + error < float(cut) - error:
-            candidates = np.arange(len(self.distinct))
-            exact = self._exact(query, candidates)
-        return self._ordered(candidates, exact, k)
+        near = np.flatnonzero(approximate <= cut)
+        kth = min(k, len(near)) - 1
+        farthest = float(np.partition(approximate[near], kth)[kth]) + 2 * self._error(float(query @ query) ** 0.5)
+        if farthest < cut:
+            candidates = near[approximate[near].astype(np.float64) <= farthest]
+        else:
+            candidates = np.flatnonzero(approximate <= np.nextafter(approximate.dtype.type(farthest), np.inf))
+        return self._ordered(candidates, self._exact(query, candidates), k)
 
     def _exact(self, query: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         """Squared distances, or negated similarities, in float64 by direct evaluation."""
@@ -181,6 +188,10 @@ def _relative_error(length: int, dtype: np.dtype) -> float:
     unit = float(np.finfo(dtype).eps) / 2
     terms = length + 8
     return terms * unit / (1 - terms * unit)
+
+
+def _pieces(rows: np.ndarray) -> Iterator[np.ndarray]:
+    return (rows[start : start + PIECE] for start in range(0, len(rows), PIECE))
 
 
 def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,7 +1,8 @@
 """Vectors + protocol -> Neighbours, on disk and back. One `rank` for page and leaderboard."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,11 +26,13 @@ class Neighbours:
         indices: int32 [Q, depth].
         scores: float32 [Q, depth]; distances ascend, similarities descend.
         fingerprint: Of the embeddings and the ranking rules.
+        meta: How they and the embeddings were made; recorded, not part of the fingerprint.
     """
 
     indices: np.ndarray
     scores: np.ndarray
     fingerprint: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
     def leave_out(self, groups: np.ndarray, query_groups: np.ndarray, *, k: int) -> "Neighbours":
         """The k first neighbours that are not of the query's own group; group numbers [N] and [Q].
@@ -78,7 +81,7 @@ def key_of(cell_key: str, side: Side) -> str:
 def stored(key: str, mark: str, roots: Roots) -> Neighbours | None:
     """The Neighbours on disk, if they are there, sound and not stale."""
     found = artifacts.load(roots.lookup, key, fingerprint=mark)
-    return None if found is None else Neighbours(found.arrays["indices"], found.arrays["scores"], mark)
+    return None if found is None else Neighbours(**found.arrays, fingerprint=mark, meta=found.meta)
 
 
 def make(
@@ -90,7 +93,8 @@ def make(
         indices, scores = exact.nearest_others(rows, k=depth, similarity=protocol.similarity)
     else:
         indices, scores = rank(gallery.vectors, query.vectors, protocol, k=depth)
+    arrays = {"indices": indices, "scores": scores}
+    meta = {"ranked": provenance.versions(), "embedded": dict(gallery.meta)}
     with artifacts.lock(roots.cache / f"{key}.lock", what=f"the neighbours {key}"):
-        arrays = {"indices": indices, "scores": scores}
-        artifacts.save(roots.cache, key, arrays=arrays, fingerprint=mark, meta=provenance.versions())
-    return Neighbours(indices, scores, mark)
+        artifacts.save(roots.cache, key, arrays=arrays, fingerprint=mark, meta=meta)
+    return Neighbours(**arrays, fingerprint=mark, meta=meta)

@@ -247,7 +247,7 @@ def test_ordinary_data_are_answered_without_a_scan(monkeypatch):
     scanned = _count_scans(monkeypatch)
     for similarity in SIMILARITIES:
         check(gallery, queries, 5, similarity)
-    assert scanned(2000) == 0 and scanned(65) == 40
+    assert sum(scanned(few) for few in range(5, 9)) == 40
 
 
 def _count_scans(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], int]:
