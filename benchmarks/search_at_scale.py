@@ -84,7 +84,7 @@ def _product(gallery: np.ndarray, queries: np.ndarray):
     """One product of the whole shape where memory allows (its result twice, to be safe), else in large blocks."""
     whole = QUERIES * GALLERY * 4
     rows = QUERIES if _free_bytes() > 2 * whole else QUERIES // 4
-    out = np.zeros((rows, GALLERY), np.float32)  # beforehand, and touched: no page is fetched while it is timed
+    out = np.full((rows, GALLERY), np.nan, np.float32)  # touched beforehand: no page is fetched while it is timed
 
     def multiply() -> None:
         for start in range(0, QUERIES, rows):

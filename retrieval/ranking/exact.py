@@ -209,6 +209,8 @@ def _collapse(rows: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray | slice
     Only rows with the same squared norm (which identical rows have) are looked at byte by byte.
     """
     _, place, count = np.unique(squares, return_inverse=True, return_counts=True)
+    if len(count) == len(rows):
+        return slice(None), None
     sets: dict[object, list[int]] = {}
     for index in range(len(rows)):
         alone = count[place[index]] == 1
