@@ -5,7 +5,6 @@ vectors, so that a result or a neighbour list is found without an encoder, and w
 """
 
 import functools
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -109,7 +108,6 @@ def neighbours(
 
 def evaluate(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progress | None = None) -> Result:
     """The Result of a cell: read if one with this fingerprint is there, else computed and written."""
-    began = time.perf_counter()
     mark = fingerprint_of(marks(cell, roots))
     found = stored_result(cell, mark, roots)
     if found is not None:
@@ -117,7 +115,7 @@ def evaluate(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progre
     groups = find_groups(cell.data, cell.size, roots)
     ranking = neighbours(cell, "test", roots, device=device, progress=progress)
     neighbours(cell, "train", roots, device=device, progress=progress)  # so that a click on a card needs no encoder
-    result = _score(cell, ranking, groups, roots, mark, time.perf_counter() - began)
+    result = _score(cell, ranking, groups, roots, mark)
     results.write(roots.cache, result)
     return result
 
@@ -158,10 +156,10 @@ def _depth(cell: Cell, side: str) -> int:
     return min(cell.rules.depth, most)
 
 
-def _score(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots, mark: str, seconds: float) -> Result:
+def _score(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots, mark: str) -> Result:
     train, test = split_of(cell, "train", roots), split_of(cell, "test", roots)
     parts = marks(cell, roots)
-    left_out = np.argwhere(groups.test[:, None] == groups.train[None, :])
+    left_out = _same_group(groups)
     whole = _read(cell, test, train, ranking)
     rest = _read(cell, test, train, _beyond_groups(cell, ranking, groups, roots), left_out=left_out)
     return Result(
@@ -176,8 +174,15 @@ def _score(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots, mark: 
         grouped_queries=len(np.unique(left_out[:, 0])),
         ranks=tuple(whole.ranks.tolist()),
         ranks_left_out=tuple(rest.ranks.tolist()),
-        provenance={**provenance.versions(cell.spec.library), "seconds": round(seconds, 3)},
+        provenance={**ranking.meta, "scored": provenance.versions()},
     )
+
+
+def _same_group(groups: Groups) -> np.ndarray:
+    """Pairs (query, gallery item) of one group, int [P, 2]; most queries have none, so only the others are compared."""
+    grouped = np.flatnonzero(np.isin(groups.test, groups.train))
+    pairs = np.argwhere(groups.test[grouped, None] == groups.train)
+    return np.stack([grouped[pairs[:, 0]], pairs[:, 1]], axis=1)
 
 
 def _read(

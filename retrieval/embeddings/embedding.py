@@ -2,8 +2,8 @@
 
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,11 +36,13 @@ class Embeddings:
         vectors: float32 [N, D], or for volumes [N, S, D], one row a slice; memory-mapped.
         fingerprint: Of data, weights and pixels.
         verified: Whether data and weights are both the known ones.
+        meta: Versions, device, date and seconds of the run that made them.
     """
 
     vectors: np.ndarray
     fingerprint: str
     verified: bool
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fingerprint_of(dataset: Dataset, size: int, split: str, spec: EncoderSpec, *, data: str, weights: str) -> str:
@@ -70,7 +72,7 @@ def stored(split: Split, spec: EncoderSpec, weights: Weights, roots: Roots) -> E
     found = artifacts.load(roots.lookup, _key(split, spec), fingerprint=mark)
     if found is None:
         return None
-    return Embeddings(found.arrays["vectors"], mark, split.verified and weights.verified)
+    return Embeddings(found.arrays["vectors"], mark, split.verified and weights.verified, found.meta)
 
 
 def embed(
