@@ -1,9 +1,11 @@
 """Where questions are answered for the page: a Link in, what the page draws out. No Gradio here."""
 
+import contextlib
+import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from retrieval import search
@@ -35,11 +37,13 @@ class Desk:
         roots: Where things lie.
         uploads: The visitors' pictures.
         start: What is asked where nothing was chosen yet.
+        serial: Numbers for what is sent to pages.
     """
 
     roots: Roots
     uploads: Uploads
     start: Cell
+    serial: Iterator[int] = field(default_factory=itertools.count, repr=False, compare=False)
 
     def handle(
         self, words: Mapping[str, str], *, history: view.History = "push", address: bool = False
@@ -106,8 +110,9 @@ class Desk:
             return link
 
     def find(self, link: Link) -> Answer:
-        """The Answer itself; RetrievalError where there is none."""
-        return search.find(self.query(link), link.cell, self.roots, k=link.k)
+        """The Answer itself; RetrievalError where there is none. Extractors embed one or two pictures at a time."""
+        with self.uploads.turns if link.token else contextlib.nullcontext():
+            return search.find(self.query(link), link.cell, self.roots, k=link.k)
 
     def query(self, link: Link) -> Query:
         """What is asked with; Unavailable where the link names nothing that is here."""

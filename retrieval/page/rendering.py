@@ -1,5 +1,6 @@
 """Pictures and answers as files: PNG and CSV."""
 
+import base64
 import csv
 import io
 from collections.abc import Sequence
@@ -22,6 +23,11 @@ def png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
+
+
+def data_address(pixels: np.ndarray) -> str:
+    """A picture as an address that holds it whole."""
+    return f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"
 
 
 def answer_csv(answer: Answer) -> str:

@@ -5,6 +5,7 @@ with a version in it shows never changes, so browsers may keep it for ever; what
 """
 
 import functools
+import json
 from collections.abc import Callable
 from urllib.parse import unquote
 
@@ -23,13 +24,14 @@ from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import SplitName
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.errors import BadInput, RetrievalError, Unavailable
-from retrieval.page import rendering
+from retrieval.page import questions, rendering
 from retrieval.page.desk import Desk
 from retrieval.page.link import Link, item_at, parse
 from retrieval.page.uploads import read_bounded
 from retrieval.page.view import fullest_slice
 
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+MOST_WORDS = 20_000
 NEVER = {"Cache-Control": "no-store"}
 
 
@@ -49,6 +51,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
     ]
     return [
         Route("/healthz", _healthz),
+        Route("/ask", functools.partial(_ask, desk=desk), methods=["POST"]),
         Route("/upload", functools.partial(_receive, desk=desk), methods=["PUT"]),
         *(Route(path, functools.partial(_or_a_sentence, handler=handler, desk=desk)) for path, handler in pages),
     ]
@@ -64,6 +67,17 @@ def _or_a_sentence(request: Request, *, handler: Callable[..., Response], desk: 
         return handler(request, desk=desk)
     except RetrievalError as error:
         return PlainTextResponse(str(error), status_code=404, headers=NEVER)
+
+
+async def _ask(request: Request, *, desk: Desk) -> Response:
+    """Answer a question as the page draws it. Only JSON is taken, so that no other site can ask by a form."""
+    if request.headers.get("content-type") != "application/json":
+        return PlainTextResponse("A question is asked in JSON.", status_code=415, headers=NEVER)
+    try:
+        question = json.loads(await read_bounded(request.stream(), most=MOST_WORDS))
+    except (BadInput, ValueError, RecursionError):
+        return PlainTextResponse("That is no question.", status_code=400, headers=NEVER)
+    return JSONResponse(await run_in_threadpool(questions.reply, desk, question), headers=NEVER)
 
 
 async def _receive(request: Request, *, desk: Desk) -> Response:

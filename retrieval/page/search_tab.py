@@ -1,20 +1,19 @@
-"""The Search tab: one piece of HTML whose script asks by two events, `ask` and `compute`, and draws what comes back."""
+"""The Search tab: one piece of HTML whose script asks and draws.
 
-import itertools
-import logging
+Questions go by plain requests (`routes.py`): from click to painted cards that takes up to 1.5 times as long as the
+emptiest of Gradio's events, where asking by an event took 3.5 times. What takes long is an event, `compute`, since it
+reports how far it is.
+"""
+
 from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
-from retrieval.errors import RetrievalError
+from retrieval.page import questions
 from retrieval.page.assets import read, read_all
 from retrieval.page.desk import Desk
-from retrieval.page.view import menus, refused
-
-log = logging.getLogger(__name__)
-
-FAILED = RetrievalError("Something went wrong here.", remedy="Try again; the server's log says what it was.")
+from retrieval.page.view import menus
 
 # In this order they are one script: each part uses what stands before it.
 SCRIPTS = ("parts", "slices", "ask", "draw", "upload", "start")
@@ -22,24 +21,9 @@ SCRIPTS = ("parts", "slices", "ask", "draw", "upload", "start")
 
 def build(desk: Desk) -> None:
     """Lay out the tab inside the `gr.Tab` that is open."""
-    serial = itertools.count()
-
-    def stamped(value: dict[str, Any]) -> dict[str, Any]:
-        return {**value, "serial": next(serial)}  # the page draws only values that differ from the last
-
-    def ask(event: gr.EventData) -> dict[str, Any]:
-        try:
-            return stamped(desk.handle(event.words, history=event.history, address=event.address))
-        except Exception:  # whatever went wrong, the visitor gets a sentence and the log the rest
-            log.exception("A question could not be answered.")
-            return stamped(refused(FAILED))
 
     def compute(event: gr.EventData) -> Iterator[dict[str, Any]]:
-        try:
-            yield from map(stamped, desk.compute(event.words))
-        except Exception:
-            log.exception("Something could not be computed.")
-            yield stamped(refused(FAILED))
+        yield from questions.compute(desk, event._data)
 
     page = gr.HTML(
         html_template=read("search.html"),
@@ -49,6 +33,4 @@ def build(desk: Desk) -> None:
         elem_id="search",
         menus=menus(desk.uploads.keep_minutes),
     )
-    quiet: dict[str, Any] = {"inputs": None, "outputs": page, "show_progress": "hidden", "api_visibility": "private"}
-    page.ask(ask, **quiet, trigger_mode="always_last", concurrency_id="ask", concurrency_limit=4)
-    page.compute(compute, **quiet, trigger_mode="once", concurrency_id="compute", concurrency_limit=1)
+    page.compute(compute, None, page, show_progress="hidden", api_visibility="private", concurrency_limit=1)

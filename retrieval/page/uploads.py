@@ -53,7 +53,7 @@ class Uploads:
     Attributes:
         folder: This server's own; the folders of other servers lie beside it.
         keep_minutes: How long a picture is kept.
-        turns: How many pictures are decoded at a time: one of 100 megapixels takes some hundred MB.
+        turns: How many pictures are decoded or embedded at a time: one of 100 megapixels takes some hundred MB.
     """
 
     folder: Path
@@ -144,11 +144,11 @@ def clean_name(name: str) -> str:
     return _UNWANTED.sub("", last).strip(". ")[-80:] or "picture"
 
 
-async def read_bounded(chunks: AsyncIterator[bytes]) -> bytes:
-    """All that arrives, at most 50 MB; BadInput above."""
+async def read_bounded(chunks: AsyncIterator[bytes], *, most: int = MAX_BYTES) -> bytes:
+    """All that arrives, at most 50 MB unless told otherwise; BadInput above."""
     data = bytearray()
     async for chunk in chunks:
         data += chunk
-        if len(data) > MAX_BYTES:
+        if len(data) > most:
             raise BadInput("This file is larger than 50 MB.", remedy="Upload a smaller copy of the picture.")
     return bytes(data)

@@ -1,4 +1,5 @@
 import io
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,8 @@ from retrieval.page.routes import routes
 from retrieval.page.security import SecurityHeaders
 from retrieval.page.uploads import open_uploads
 from retrieval.roots import Roots
+
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,37 @@ def pixels(body: bytes) -> np.ndarray:
 
 def test_it_says_when_it_is_up(client):
     assert client.get("/healthz").json() == {"ok": True}
+
+
+def test_questions_are_asked_in_json_only(client):
+    """A form of another site cannot send JSON without asking first."""
+    assert client.post("/ask", data={"words": "x"}).status_code == 415
+    assert client.post("/ask", content=b"{", headers=JSON).status_code == 400
+    assert client.post("/ask", content=b"[" * 15_000, headers=JSON).status_code == 400
+    assert client.post("/ask", content=b'"' + b"x" * 30_000 + b'"', headers=JSON).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        None,
+        [],
+        "words",
+        {"words": []},
+        {"words": {"dataset": ["phantoms"]}},
+        {"words": {"dataset": "phantoms", "size": {"a": 1}}, "history": 5, "address": "yes"},
+        {"words": {"dataset": "phantoms", "sample": "99"}},
+        {"words": {"dataset": "phantoms", "item": "${alert(1)}"}},
+        {"words": {"dataset": "phantoms", "upload": "0" * 32, "forget": "../.."}},
+    ],
+)
+def test_a_question_that_makes_no_sense_gets_a_sentence(client, question):
+    reply = client.post("/ask", content=json.dumps(question), headers=JSON)
+    assert reply.status_code == 200
+    value = reply.json()
+    assert value["kind"] in ("refusal", "problem", "answer")
+    assert value["kind"] == "answer" or value["message"].endswith(".")
+    assert "went wrong" not in value.get("message", "")
 
 
 @pytest.mark.parametrize(("split", "index"), [("train", 0), ("train", 599), ("test", 149)])

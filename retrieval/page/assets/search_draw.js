@@ -3,9 +3,8 @@ const cards = find('.cards');
 const narrow = window.matchMedia('(max-width: 760px)'); // where the answer lies below what is asked with
 let value = {}; // what is shown
 
-function draw() {
-  const next = props.value || {};
-  if (!next.kind) return;
+function draw(next) {
+  if (!next?.kind) return;
   if (next.kind === 'working') return drawWorking(next);
   const how = pending || {};
   pending = null;
@@ -72,15 +71,15 @@ function drawAnswer() {
   say('#query-title', title);
   say('.query .label', label);
   say('.notes', notes.join(' '));
-  for (const [name, figure] of [['original', original], ['seen', seen]]) {
-    find(`.${name} .frame`).replaceChildren(drawn(figure));
-    say(`.${name} figcaption span`, figure.size);
-  }
   drawVerdict();
   say('#cards-title', value.heading);
   say('.scored', `${value.score} (${value.nearer})`);
   cards.classList.toggle('marked', value.cards.some((hit) => hit.mark || hit.duplicate));
-  cards.replaceChildren(...value.cards.map(card));
+  cards.replaceChildren(...value.cards.map(card)); // first, so that their pictures are fetched first
+  for (const [name, figure] of [['original', original], ['seen', seen]]) {
+    find(`.${name} .frame`).replaceChildren(drawn(figure));
+    say(`.${name} figcaption span`, figure.size);
+  }
   drawSlices(value);
   drawFoot();
 }
