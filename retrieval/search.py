@@ -93,6 +93,8 @@ def readiness(cell: Cell, roots: Roots) -> Readiness:
     uploads = weights.state(cell.spec, roots) == "ready" and cell.data.ndim == 2
     try:
         parts = evaluation.marks(cell, roots)
+        if not parts.verified:
+            evaluation.split_of(cell, "train", roots)  # of a file that is not the publisher's only opening it tells
         sides: tuple[Side, ...] = ("test", "train")
         stored = all(evaluation.stored_neighbours(cell, side, roots, parts=parts) is not None for side in sides)
     except RetrievalError as error:
