@@ -41,13 +41,11 @@ def query_title(query: Query, data: Dataset) -> str:
 
 def summary(answer: Answer) -> str:
     """The whole answer in one sentence, for the status line and for who cannot see the cards."""
-    data = answer.cell.data
-    title = query_title(answer.query, data)
-    asked = f"{title} of {data.title}" if isinstance(answer.query, ItemQuery) else title
+    title = query_title(answer.query, answer.cell.data)
     known = f", labelled “{answer.query_label_name}”" if answer.query_label_name else ""
     names = Counter(neighbour.label_name for neighbour in answer.neighbours)
     said = ", ".join(f"{count} {name}" for name, count in names.most_common())
-    return f"{asked}{known}: the {len(answer.neighbours)} nearest of {gallery_size(answer.cell)} are {said}."
+    return f"{title}{known}: the {len(answer.neighbours)} nearest are {said}."
 
 
 def gallery_size(cell: Cell) -> str:

@@ -125,6 +125,22 @@ def test_forget_deletes_the_file(server, open_page, picture, roots):
     assert page.locator(".forget").is_hidden()
 
 
+@pytest.mark.parametrize(("event", "where"), [("paste", "clipboardData"), ("drop", "dataTransfer")])
+def test_a_picture_can_be_pasted_and_dropped(server, open_page, picture, event, where):
+    page = open_page(server)
+    wait_for_answer(page)
+    transfer = """(event, where, bytes) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(bytes)], 'mine.png', {type: 'image/png'}));
+        const kind = where === 'dataTransfer' ? DragEvent : ClipboardEvent;
+        const options = {bubbles: true, cancelable: true, [where]: transfer};
+        document.body.dispatchEvent(new kind(event, options));
+    }"""
+    bring = f"([event, where, bytes]) => ({transfer})(event, where, bytes)"
+    uploaded = answered(page, lambda: page.evaluate(bring, [event, where, list(picture.read_bytes())]))
+    assert uploaded[0] == "Your picture"
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

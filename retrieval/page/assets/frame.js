@@ -1,5 +1,5 @@
-// The tab that is open is part of the address, so that a link and a reload bring it back.
 (() => {
+  // The tab that is open is part of the address, so that a link and a reload bring it back.
   const first = 'Search';
   const named = new URLSearchParams(window.location.search).get('tab');
   const tabs = () => [...document.querySelectorAll('#tabs button[role=tab]')];
@@ -12,6 +12,17 @@
     if (nameOf(tab) === first) url.searchParams.delete('tab');
     else url.searchParams.set('tab', nameOf(tab).toLowerCase());
     history.replaceState(history.state, '', url);
+  });
+
+  // Past the heading and the tabs, to the answer or to what the open tab holds.
+  document.addEventListener('click', (event) => {
+    if (!event.target.closest?.('.skip')) return;
+    event.preventDefault();
+    const places = [...document.querySelectorAll('#answer, #tabs [role=tabpanel]')];
+    const place = places.findLast((one) => one.offsetParent !== null);
+    if (!place) return;
+    place.tabIndex = -1;
+    place.focus();
   });
 
   if (!named || named === first.toLowerCase()) return;
