@@ -5,7 +5,8 @@ let question = {}; // the words of what is shown
 let pending = null; // how the question on its way was asked
 let asked = 0; // how many questions were sent; only the answer to the last one is drawn
 let slow = 0;
-let shownSearch = '';
+let shownSearch = ''; // the address and the words of what is shown
+let shownWords = '';
 
 const dataset = () => menus.datasets.find((one) => one.name === controls.dataset.value);
 
@@ -110,6 +111,7 @@ function remember(value) {
   question = Object.fromEntries(new URLSearchParams(value.private));
   if (value.history !== 'keep') writeAddress(value);
   shownSearch = window.location.search;
+  shownWords = value.private;
 }
 
 function writeAddress(value) {
@@ -122,8 +124,8 @@ function writeAddress(value) {
 }
 
 window.addEventListener('popstate', (event) => {
-  const onlyPlace = !event.state && window.location.search === shownSearch; // a link to a place on this page
-  if (onlyPlace) return history.replaceState({words: new URLSearchParams(question).toString()}, '');
-  const words = event.state?.words || window.location.search;
-  ask(Object.fromEntries(new URLSearchParams(words)), {history: 'keep', address: true});
+  const same = window.location.search === shownSearch;
+  const words = event.state?.words || (same ? shownWords : window.location.search);
+  if (words !== shownWords) ask(Object.fromEntries(new URLSearchParams(words)), {history: 'keep', address: true});
+  else if (!event.state) history.replaceState({words}, ''); // only another place on this page
 });
