@@ -194,8 +194,15 @@ def carry(roots: tuple[Path, ...], target: Path, key: str, *, fingerprint: str) 
 
 
 def _open_array(path: Path, entry: Mapping[str, Any]) -> np.ndarray:
-    if path.stat().st_size != entry["bytes"] or file_digest(path) != entry["sha256"]:
+    stat = path.stat()
+    if stat.st_size != entry["bytes"] or file_digest(path) != entry["sha256"]:
         raise ValueError(f"{path.name} does not have the recorded size or checksum")
+    return _mapped(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)  # one question opens a dozen, and opening costs more than reading a row
+def _mapped(path: Path, size: int, mtime_ns: int) -> np.ndarray:
+    """The array in a file, for as long as that has this size and time."""
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
