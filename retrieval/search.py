@@ -25,6 +25,7 @@ from retrieval.scoring.uncertainty import wilson
 
 A_MINUTE = 90.0  # estimated seconds up to which missing parts are computed in place
 START_UP = 8.0  # seconds until a network is loaded
+PRODUCTS = 3e10  # multiplications a second that a ranking does, roughly
 BEYOND = 99.0  # percentile of the nearest score above which nothing in the gallery looks like the query
 
 
@@ -247,7 +248,7 @@ def _unavailable(error: RetrievalError) -> Readiness:
 
 def _stored(cell: Cell, roots: Roots, uploads: bool) -> Readiness:
     """Sampled queries are ready; say what an upload would still need."""
-    if cell.data.ndim == 3 or (uploads and _gallery_embedded(cell, roots)):
+    if cell.data.ndim == 3 or (uploads and _embedded(cell, "train", roots)):
         return Readiness("ready", uploads, "", "", 0.0)
     if not uploads:
         missing = weights.missing(cell.spec)
@@ -257,20 +258,21 @@ def _stored(cell: Cell, roots: Roots, uploads: bool) -> Readiness:
     return Readiness("ready", True, note, "" if seconds <= A_MINUTE else _command(cell), 0.0)
 
 
-def _gallery_embedded(cell: Cell, roots: Roots) -> bool:
-    gallery = evaluation.split_of(cell, "train", roots)
-    found = embedding.stored(gallery, cell.spec, loading.identify(cell.spec, roots), roots)
-    return found is not None
+def _embedded(cell: Cell, side: Side, roots: Roots) -> bool:
+    split = evaluation.split_of(cell, side, roots)
+    return embedding.stored(split, cell.spec, loading.identify(cell.spec, roots), roots) is not None
 
 
 def _estimate(cell: Cell, roots: Roots) -> float:
-    """Rough seconds to embed what is not embedded yet, on two CPU cores."""
+    """Rough seconds, on two CPU cores, to embed what is not embedded yet and to rank test and gallery pictures."""
     pixels = preprocessing.pixels_for(cell.spec, cell.data.ndim)
-    side = pixels.side(cell.size)
+    side, counts = pixels.side(cell.size), cell.data.counts
     slices = 1 if cell.data.ndim == 2 else side if pixels.depth == "spline" else cell.size
     each = max(cell.spec.ms_at_224 * (side / 224) ** 2, min(cell.spec.ms_at_224, 1.0)) / 1000
-    items = cell.data.counts["train"] + cell.data.counts["test"]
-    return (START_UP if cell.spec.weights else 1.0) + items * slices * each
+    items = sum(counts[part] for part in ("train", "test") if not _embedded(cell, part, roots))
+    start_up = START_UP if items and cell.spec.weights else 1.0
+    length = slices * (cell.spec.dim or cell.data.channels * cell.size**2)
+    return start_up + items * slices * each + (counts["train"] + counts["test"]) * counts["train"] * length / PRODUCTS
 
 
 def _command(cell: Cell) -> str:

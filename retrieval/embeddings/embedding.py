@@ -25,7 +25,8 @@ BATCH = 64  # larger ones are no faster on a CPU
 # Raised when the code changes what a feature is, so that what was stored before is stale.
 FEATURES = 1
 
-Progress = Callable[[str, float], None]
+Progress = Callable[[str, float], None]  # words, and the share that is done
+Tick = Callable[[float], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,24 +104,32 @@ def embed(
     return made
 
 
-def embed_pictures(encoder: Encoder, pictures: np.ndarray, ndim: int = 2) -> np.ndarray:
-    """Raw vectors float32 [N, D] of uint8 pictures of one size [N, H, W] or [N, H, W, 3], in batches."""
+def embed_pictures(encoder: Encoder, pictures: np.ndarray, *, ndim: int = 2, tick: Tick | None = None) -> np.ndarray:
+    """Raw vectors float32 [N, D] of uint8 pictures of one size [N, H, W] or [N, H, W, 3], in batches.
+
+    `tick` gets the share that is done, between 0 and 1, after every batch but the last.
+    """
     pixels = preprocessing.pixels_for(encoder.spec, ndim)
-    batches = range(0, len(pictures), BATCH)
-    return np.concatenate(
-        [encoder.embed(preprocessing.network_input(pictures[i : i + BATCH], pixels)) for i in batches]
-    )
+    vectors = []
+    for start in range(0, len(pictures), BATCH):
+        vectors.append(encoder.embed(preprocessing.network_input(pictures[start : start + BATCH], pixels)))
+        if tick is not None and start + BATCH < len(pictures):  # the end is for the caller to say, once it is written
+            tick((start + BATCH) / len(pictures))
+    return np.concatenate(vectors)
 
 
-def embed_volumes(encoder: Encoder, volumes: np.ndarray) -> np.ndarray:
-    """Vectors float32 [N, S, D] of uint8 volumes [N, D, H, W], one row a slice; identical slices are embedded once."""
+def embed_volumes(encoder: Encoder, volumes: np.ndarray, *, tick: Tick | None = None) -> np.ndarray:
+    """Vectors float32 [N, S, D] of uint8 volumes [N, D, H, W], one row a slice; identical slices are embedded once.
+
+    `tick` as for `embed_pictures`.
+    """
     if encoder.spec.options.get("whole_volume"):
         return encoder.embed(volumes)[:, None]
     pixels = preprocessing.pixels_for(encoder.spec, 3)
     slices = np.stack([preprocessing.seen_slices(volume, pixels) for volume in volumes])
     flat = slices.reshape(-1, *slices.shape[2:])
     unique, places = _distinct(flat)
-    return embed_pictures(encoder, flat[unique], ndim=3)[places].reshape(*slices.shape[:2], -1)
+    return embed_pictures(encoder, flat[unique], ndim=3, tick=tick)[places].reshape(*slices.shape[:2], -1)
 
 
 def _distinct(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -146,22 +155,35 @@ def _make(split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, pro
     shards = []
     for start in range(0, len(split), step):
         stop = min(start + step, len(split))
-        shards.append(_shard(split, encoder, roots, key, mark, start, stop))
-        if progress is not None:
-            progress(f"{encoder.spec.title}: {stop:,} of {len(split):,} {split.name} items", stop / len(split))
+        tick = _tick(progress, encoder, split, start, stop)
+        shards.append(_shard(split, encoder, roots, key, mark, start, stop, tick))
+        tick(1.0)
     rows = artifacts.Rows((len(split), *shards[0].shape[1:]), np.dtype(np.float32), shards)
     meta = _provenance(encoder, time.perf_counter() - began)
     artifacts.save(roots.cache, key, arrays={"vectors": rows}, fingerprint=mark, meta=meta)
     shutil.rmtree(roots.cache / f"{key}.shards", ignore_errors=True)
 
 
-def _shard(split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, start: int, stop: int) -> np.ndarray:
+def _tick(progress: Progress | None, encoder: Encoder, split: Split, start: int, stop: int) -> Tick:
+    """What turns the share of a shard that is done into words and the share of the split."""
+
+    def tick(share: float) -> None:
+        done = start + share * (stop - start)
+        if progress is not None:
+            progress(f"{encoder.spec.title}: {done:,.0f} of {len(split):,} {split.name} items", done / len(split))
+
+    return tick
+
+
+def _shard(
+    split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, start: int, stop: int, tick: Tick
+) -> np.ndarray:
     """The vectors of items start to stop, memory-mapped: as an earlier run left them, else embedded now."""
     shard_key = f"{key}.shards/{start:08d}"
     shard_mark = artifacts.fingerprint(whole=mark, start=start, stop=stop)
     found = artifacts.load((roots.cache,), shard_key, fingerprint=shard_mark)
     if found is None:
-        vectors = _finite(encoder, split, start, stop)
+        vectors = _finite(encoder, split, start, stop, tick)
         artifacts.save(roots.cache, shard_key, arrays={"vectors": vectors}, fingerprint=shard_mark, meta={})
         found = artifacts.load((roots.cache,), shard_key, fingerprint=shard_mark)
     if found is None:
@@ -169,9 +191,9 @@ def _shard(split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, st
     return found.arrays["vectors"]
 
 
-def _finite(encoder: Encoder, split: Split, start: int, stop: int) -> np.ndarray:
-    items = split.images[start:stop]
-    vectors = embed_volumes(encoder, items) if split.dataset.ndim == 3 else embed_pictures(encoder, items)
+def _finite(encoder: Encoder, split: Split, start: int, stop: int, tick: Tick) -> np.ndarray:
+    embed_items = embed_volumes if split.dataset.ndim == 3 else embed_pictures
+    vectors = embed_items(encoder, split.images[start:stop], tick=tick)
     if not np.isfinite(vectors).all():
         raise Unavailable(
             f"{encoder.spec.title} gave features that are not finite numbers for the items {start} to {stop - 1}.",
