@@ -152,7 +152,7 @@ def readiness_title(readiness: Readiness) -> str:
 def _interval(reliability: Reliability) -> str:
     if reliability.low is None or reliability.high is None:
         return ""
-    return f"; 95\u202f% {_whole(reliability.low)} to {_whole(reliability.high)}"
+    return f"; 95\u202f% {_whole(reliability.low)} to {_whole(reliability.high)}; duplicates left out"
 
 
 def _whole(share: float) -> int:
