@@ -43,14 +43,18 @@ def test_findings_are_shown_not_said(changed):
 def test_reliability_of_a_sampled_query_goes_by_its_true_class(answer):
     said = plain(words.reliability_sentence(answer.reliability, answer.cell.data))
     assert said == (
-        "Among test pictures that are “malignant”, the first neighbour is right for 61 % (30 of 49; 95 % 47 to 73; duplicates left out)."
+        "Among test pictures that are “malignant”, the first neighbour is right for 61 % "
+        "(30 of 49; 95 % 47 to 73; duplicates left out)."
     )
 
 
 def test_reliability_of_an_upload_goes_by_what_the_first_neighbour_says(answer):
     known = Reliability("first neighbour", "malignant", hits=30, n=49, low=0.4735, high=0.7311)
     said = plain(words.reliability_sentence(known, answer.cell.data))
-    assert said == ("Among test pictures whose first neighbour says “malignant”, 61 % are (30 of 49; 95 % 47 to 73; duplicates left out).")
+    assert said == (
+        "Among test pictures whose first neighbour says “malignant”, 61 % are "
+        "(30 of 49; 95 % 47 to 73; duplicates left out)."
+    )
 
 
 @pytest.mark.parametrize("basis", ["true class", "first neighbour"])
