@@ -34,8 +34,8 @@ def main(names: list[str]) -> int:
         print(f"\n{name} ...", flush=True)
         found += import_module(f"benchmarks.{name}").findings()
         loads.append(f"{name} {_load()}")
+        write(found, {**surroundings, "load average after": loads})
     print(f"load average after: {', '.join(loads)}\n\n{table(found)}")
-    write(found, {**surroundings, "load average after": loads})
     return 1 if any(finding.held is False for finding in found) else 0
 
 
