@@ -7,13 +7,15 @@ made again by whoever asked.
 """
 
 import functools
+import glob
 import hashlib
 import json
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -71,6 +73,7 @@ def _file_digest(path: Path, algorithm: str, size: int, mtime_ns: int) -> str:
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file whole or not at all: into a neighbour, synced, then renamed over `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -83,6 +86,14 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         Path(name).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what writes of this file left that were killed; one under way is younger than a day."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(FileNotFoundError):  # another process removes it as well
+            if part.stat().st_mtime < time.time() - 86_400:
+                part.unlink()
 
 
 def resume_atomic(path: Path, write: Callable[[IO[bytes]], object], *, check: Callable[[Path], object]) -> None:

@@ -1,9 +1,11 @@
 import io
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -369,3 +371,15 @@ def test_a_missing_document_is_none_and_not_worth_a_line(tmp_path, caplog):
     with caplog.at_level(logging.DEBUG):
         assert artifacts.read_json(tmp_path / "nothing.json") is None
     assert caplog.text == ""
+
+
+def test_what_a_killed_write_left_is_removed_a_day_later(tmp_path: Path):
+    old, young = tmp_path / ".a.json.old.part", tmp_path / ".a.json.young.part"
+    other = tmp_path / ".b.json.old.part"
+    for part in (old, young, other):
+        part.write_bytes(b"half")
+    for part in (old, other):
+        os.utime(part, (time.time() - 90_000,) * 2)
+    artifacts.write_json(tmp_path / "a.json", {})
+    assert not old.exists()
+    assert young.exists() and other.exists()
