@@ -16,7 +16,9 @@ from retrieval.ranking.exact import nearest
 from retrieval.scoring.reading import read_ranking
 
 SEED = 20240914
-GALLERY, QUERIES, DIM, K = 89_996, 7_180, 1_024, 100
+GALLERY, QUERIES, DIM = 89_996, 7_180, 1_024
+K = 5  # what the metrics read, and what FAISS and the study's loop are asked for
+STORED = 100  # what is stored, so that groups can be left out afterwards: told, and held to nothing
 CLUSTERS = 180
 ROUNDS = 3
 FAISS_SHARE = 4  # FAISS answers one query in so many, and its time is multiplied: it is linear in whole batches
@@ -31,7 +33,8 @@ def findings() -> list[Finding]:
     queries, query_labels = features(QUERIES, seed=SEED + 1)
     product, how = _product(gallery, queries)
     works = {
-        "ours": lambda: timed(lambda: evaluate(gallery, labels, queries, query_labels)),
+        "ours": lambda: timed(lambda: evaluate(gallery, labels, queries, query_labels, k=K)),
+        "stored": lambda: timed(lambda: evaluate(gallery, labels, queries, query_labels, k=STORED)),
         "product": lambda: timed(product),
         "faiss": _faiss(gallery, queries),
         "loop": _loop(gallery, queries),
@@ -50,7 +53,14 @@ def findings() -> list[Finding]:
             80,
             at_least=True,
         ),
-        Finding("its peak memory, data included", peak, bound=2_000, unit="MB"),
+        Finding(
+            f"the same, k {STORED}, as it is stored",
+            seconds["stored"],
+            "the same product",
+            seconds["product"],
+            note=note,
+        ),
+        Finding(f"its peak memory (k {STORED}), data included", peak, bound=2_000, unit="MB"),
     ]
 
 
@@ -69,9 +79,11 @@ def features(n: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, (cluster % 9)[:, None].astype(np.int64)
 
 
-def evaluate(gallery: np.ndarray, labels: np.ndarray, queries: np.ndarray, query_labels: np.ndarray) -> float:
+def evaluate(
+    gallery: np.ndarray, labels: np.ndarray, queries: np.ndarray, query_labels: np.ndarray, *, k: int
+) -> float:
     """Rank and read every metric, as an evaluation does once the vectors are there; ACC@1 in percent."""
-    indices, _ = nearest(gallery, queries, k=K, similarity="euclidean")
+    indices, _ = nearest(gallery, queries, k=k, similarity="euclidean")
     scores = read_ranking(
         find_dataset("pathmnist"),
         query_labels=query_labels,
@@ -126,7 +138,7 @@ def _peak_megabytes() -> float:
 
 def _evaluate_alone() -> float:
     """Peak resident megabytes of this process, after one evaluation."""
-    evaluate(*features(GALLERY, seed=SEED), *features(QUERIES, seed=SEED + 1))
+    evaluate(*features(GALLERY, seed=SEED), *features(QUERIES, seed=SEED + 1), k=STORED)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 

@@ -19,7 +19,7 @@ SPARE = 60  # rows beyond k that are looked at first; mostly they hold all candi
 LONGEST_SINGLE = 8192  # longer vectors are multiplied in float64, or the error bound would prove little
 SINGLE_SQUARES = (1e-24, 1e24)  # other squared norms too, or float32 products would vanish or overflow
 BLOCK_BYTES = 1 << 26  # of gallery rows widened to float64 at a time
-DIRECT_BYTES = 1 << 23  # of candidates scored directly at a time: they stay in the processor's cache, 3 times as fast
+DIRECT_BYTES = 1 << 23  # of rows squared or scored directly at a time: they stay in the processor's cache
 SCORE_BYTES = 1 << 28  # of approximate scores held at a time; smaller blocks slow the product down
 PIECE = 32  # queries that a thread finishes at a time
 
@@ -139,11 +139,12 @@ class _Gallery:
         return np.concatenate([self._direct(query, chosen) for chosen in parts])
 
     def _direct(self, query: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        rows = self.distinct[chosen]
+        rows = np.take(self.distinct, chosen, axis=0).astype(np.float64)
         if self.euclidean:
-            return _squares(rows - query)
+            rows -= query
+            return _squares(rows)
         # From the raw vectors, not from unit ones: whole numbers stay exact, so that equal similarities are equal.
-        products = np.einsum("nd,d->n", rows.astype(np.float64), query)
+        products = np.einsum("nd,d->n", rows, query)
         return _over(-products, np.sqrt(self.squares[chosen] * (query @ query)))
 
     def _ordered(self, candidates: np.ndarray, exact: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -169,7 +170,7 @@ def _over(values: np.ndarray | float, norms: np.ndarray) -> np.ndarray:
 
 
 def _all_squares(rows: np.ndarray, *, of: str) -> np.ndarray:
-    squares = np.concatenate([_squares(block) for block in _blocks(rows)])
+    squares = np.concatenate([_squares(block) for block in _blocks(rows, DIRECT_BYTES)])
     if not np.isfinite(squares).all():
         raise ValueError(f"the vectors of the {of} hold values that are not finite")
     return squares
@@ -195,9 +196,9 @@ def _pieces(rows: np.ndarray) -> Iterator[np.ndarray]:
     return (rows[start : start + PIECE] for start in range(0, len(rows), PIECE))
 
 
-def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+def _blocks(rows: np.ndarray, at_most: int = BLOCK_BYTES) -> Iterator[np.ndarray]:
     """Rows in blocks of even length: alone in a block, a long row would be summed in another order than its equals."""
-    return iter(np.array_split(rows, _block_count(*rows.shape)))
+    return iter(np.array_split(rows, _block_count(len(rows), rows.shape[1], at_most)))
 
 
 def _block_count(count: int, length: int, at_most: int = BLOCK_BYTES) -> int:
