@@ -158,6 +158,21 @@ def test_the_address_remembers_what_is_chosen(server, open_page):
     again = open_page(address)
     again.wait_for_selector(".board[data-ready=yes] .board-body .board-name")
     assert status(again) == said
+    again.reload()
+    again.wait_for_selector(".board[data-ready=yes] .board-body .board-name")
+    assert status(again) == said
+
+
+def test_an_answer_leaves_the_rows_in_the_address(server, open_page):
+    page = open_page(server)
+    open_board(page)
+    choose(page, dataset="breastmnist")
+    open_tab(page, "Search")
+    before = page.get_attribute(".found", "data-serial")
+    page.click("#sample")
+    page.wait_for_function("(before) => document.querySelector('.found').dataset.serial !== before", arg=before)
+    assert "item=test-" in page.url
+    assert page.evaluate("new URLSearchParams(location.search).get('board')") == "dataset=breastmnist"
 
 
 def test_a_row_leads_to_a_search_with_it(server, open_page):

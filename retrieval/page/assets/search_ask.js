@@ -116,7 +116,7 @@ function remember(value) {
 
 function writeAddress(value) {
   const url = new URL(window.location);
-  const kept = [...url.searchParams].filter(([name]) => name === 'tab' || name.startsWith('__'));
+  const kept = [...url.searchParams].filter(([name]) => ['tab', 'board'].includes(name) || name.startsWith('__'));
   url.search = new URLSearchParams([...new URLSearchParams(value.address), ...kept]);
   const same = url.href === window.location.href && history.state?.words === value.private;
   if (value.history === 'push' && !same) history.pushState({words: value.private}, '', url);
