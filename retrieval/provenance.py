@@ -7,7 +7,13 @@ import platform
 
 import retrieval
 
-_PACKAGES = {"keras": ("keras", "torch"), "timm": ("timm", "torch"), "builtin": ()}
+_PACKAGES = {
+    "keras": ("keras", "torch"),
+    "timm": ("timm", "torch"),
+    "open_clip": ("open_clip_torch", "timm", "torch"),
+    "transformers": ("transformers", "torch"),
+    "builtin": (),
+}
 
 
 def versions(library: str = "builtin") -> dict[str, str]:

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from retrieval import artifacts, provenance
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import Dataset, Split, SplitName
 from retrieval.encoders import loading, preprocessing
-from retrieval.encoders.specs import Encoder, EncoderSpec
+from retrieval.encoders.specs import Encoder, EncoderSpec, Layout
 from retrieval.encoders.weights import Weights
 from retrieval.errors import Unavailable
 from retrieval.roots import Roots
@@ -57,9 +57,21 @@ def fingerprint_of(dataset: Dataset, size: int, split: str, spec: EncoderSpec, *
         weights=weights,
         architecture=f"{spec.library}:{spec.architecture}",
         pooling=spec.pooling,
-        pixels=asdict(preprocessing.pixels_for(spec, dataset.ndim)),
+        pixels=preprocessing.as_key(preprocessing.pixels_for(spec, dataset.ndim)),
         precision="fp32",
+        **_recipe(spec),
     )
+
+
+def _recipe(spec: EncoderSpec) -> dict[str, Any]:
+    """What else makes the features, where the spec says so: arguments, layout, steps.
+
+    The order of a checkpoint's names is left out: whatever order loads has matched every tensor by its shape.
+    """
+    steps = [asdict(step) for step in spec.steps]
+    layout = asdict(replace(spec.layout, order=()))
+    parts = {"arguments": dict(spec.arguments), "layout": layout, "steps": steps}
+    return {name: part for name, part in parts.items() if part not in ({}, asdict(Layout()), [])}
 
 
 def key_of(dataset: Dataset, size: int, split: str, spec: EncoderSpec) -> str:

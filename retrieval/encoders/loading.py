@@ -2,20 +2,26 @@
 
 import functools
 import os
+from functools import partial
 
-from retrieval.encoders import builtin, weights, with_keras, with_timm
+from retrieval.encoders import builtin, checkpoints, weights, with_keras, with_open_clip, with_timm, with_transformers
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.specs import Encoder, EncoderSpec
 from retrieval.errors import Unavailable
 from retrieval.roots import Roots
 
-_READERS = {"keras": with_keras.read_tensors, "timm": with_timm.read_tensors, "builtin": lambda _: {}}
-_LOADERS = {"keras": with_keras.load, "timm": with_timm.load}
+_LOADERS = {
+    "keras": with_keras.load,
+    "timm": with_timm.load,
+    "open_clip": with_open_clip.load,
+    "transformers": with_transformers.load,
+}
 
 
 def identify(spec: EncoderSpec, roots: Roots) -> weights.Weights:
     """The encoder's weights at hand with their digest; Unavailable where there are none."""
-    return weights.identify(spec, roots, _READERS[spec.library])
+    read = with_keras.read_tensors if spec.library == "keras" else partial(checkpoints.read_arrays, layout=spec.layout)
+    return weights.identify(spec, roots, read)
 
 
 def identify_or_expect(spec: EncoderSpec, roots: Roots) -> weights.Weights:

@@ -1,11 +1,12 @@
 """What reaches the network: items resized by the spec's own kernel, then scaled and normalised."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from retrieval.encoders.specs import EncoderSpec, Pixels
-from retrieval.pictures.resampling import resize, zoom_depth
+from retrieval.pictures.resampling import middle, on_canvas, resize, shortest_to, zoom_depth
+
+# In every key, whatever their value. Fields added since are left out at their default, so that what is stored stays.
+_ALWAYS = ("size", "at_least", "interpolation", "depth", "scale", "mean", "std", "channels")
 
 
 def pixels_for(spec: EncoderSpec, ndim: int) -> Pixels:
@@ -17,8 +18,16 @@ def pixels_for(spec: EncoderSpec, ndim: int) -> Pixels:
 
 
 def seen_picture(picture: np.ndarray, pixels: Pixels) -> np.ndarray:
-    """A uint8 picture [H, W] or [H, W, 3] at the side at which the network sees it, uint8, channels unchanged."""
-    return resize(picture, pixels.side(len(picture)), pixels.interpolation)
+    """A uint8 picture [H, W] or [H, W, 3] at the size at which the network sees it, uint8; grey on a canvas."""
+    least = tuple(max(length, pixels.at_least or 0) for length in picture.shape[:2])
+    picture = resize(picture, least, pixels.enlarge or pixels.interpolation)  # type: ignore[arg-type]
+    if pixels.canvas:
+        picture = on_canvas(picture, pixels.canvas)
+    if pixels.size:
+        squashed = pixels.fit == "squash"
+        shape = (pixels.size, pixels.size) if squashed else shortest_to(picture.shape[:2], pixels.size)
+        picture = resize(picture, shape, pixels.interpolation)
+    return middle(picture, pixels.crop, halved=pixels.centre) if pixels.crop else picture
 
 
 def seen_slices(volume: np.ndarray, pixels: Pixels) -> np.ndarray:
@@ -26,7 +35,7 @@ def seen_slices(volume: np.ndarray, pixels: Pixels) -> np.ndarray:
 
     In plane each slice goes through `seen_picture`; apart, so that identical slices are resized and embedded once.
     """
-    return zoom_depth(volume, pixels.side(len(volume))) if pixels.depth == "spline" else volume
+    return zoom_depth(volume, max(len(volume), pixels.at_least or 0)) if pixels.depth == "spline" else volume
 
 
 def network_input(pictures: np.ndarray, pixels: Pixels) -> np.ndarray:
@@ -34,10 +43,7 @@ def network_input(pictures: np.ndarray, pixels: Pixels) -> np.ndarray:
 
     C is 3 (grey is repeated), or for `native` channels what the pictures have.
     """
-    seen = np.stack([seen_picture(picture, pixels) for picture in pictures])
-    if seen.ndim == 3:
-        seen = np.repeat(seen[..., None], 1 if pixels.channels == "native" else 3, axis=3)
-    values = seen.astype(np.float32)
+    values = _channels(np.stack([seen_picture(picture, pixels) for picture in pictures]), pixels).astype(np.float32)
     if pixels.scale == "unit":
         values /= np.float32(255)
     if pixels.mean != Pixels.mean:
@@ -49,4 +55,12 @@ def network_input(pictures: np.ndarray, pixels: Pixels) -> np.ndarray:
 
 def as_key(pixels: Pixels) -> dict[str, object]:
     """The pixels as JSON-representable fields, for fingerprints."""
-    return dict(vars(replace(pixels)))
+    default = vars(Pixels())
+    return {name: value for name, value in vars(pixels).items() if name in _ALWAYS or value != default[name]}
+
+
+def _channels(seen: np.ndarray, pixels: Pixels) -> np.ndarray:
+    """uint8 pictures [N, S, S] or [N, S, S, 3] with the channels that the network takes, last."""
+    if seen.ndim == 3:
+        return np.repeat(seen[..., None], 1 if pixels.channels == "native" else 3, axis=3)
+    return np.ascontiguousarray(seen[..., ::-1]) if pixels.channels == "bgr" else seen

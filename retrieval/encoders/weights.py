@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,3 +138,17 @@ def unreadable(path: Path, error: Exception) -> BadInput:
         f"The weights file {path.name} in {path.parent} cannot be read ({type(error).__name__}: {error}).",
         remedy="It may be truncated or another file: delete it and fetch it again.",
     )
+
+
+def refused(path: Path, error: Exception) -> BadInput:
+    """The sentence for a weights file that holds more than numbers."""
+    return BadInput(
+        f"The weights file {path.name} in {path.parent} holds objects that could run code, so it was not opened and "
+        f"nothing in it was run ({_first_line(error)}).",
+        remedy="Do not use it: fetch the publisher's own file, best as .safetensors.",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return f"it asks for {found[1]}" if found else type(error).__name__

@@ -143,6 +143,11 @@ def changes() -> Iterator[Pixels]:
     yield Pixels(mean=(0.5, 0.0, 0.0))
     yield Pixels(std=(0.5, 1.0, 1.0))
     yield Pixels(channels="native")
+    yield Pixels(fit="shortest")
+    yield Pixels(crop=28)
+    yield Pixels(centre="down")
+    yield Pixels(canvas=224)
+    yield Pixels(enlarge="cv2_cubic")
 
 
 def test_every_field_of_the_pixels_is_in_their_key():

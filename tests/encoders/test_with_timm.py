@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retrieval.encoders import loading, weights, with_timm
+from retrieval.encoders import checkpoints, loading, weights, with_timm, with_torch
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.preprocessing import network_input, pixels_for
 from retrieval.encoders.specs import EncoderSpec
@@ -34,7 +34,7 @@ def whole(roots: Roots) -> Any:
     path = weights.locate(LITE, roots)
     assert path is not None
     network: Any = timm.create_model(LITE.architecture, pretrained=False)
-    with_timm._fill(network, LITE, path)
+    with_torch.fill(network, LITE, weights.Weights(path=path, digest="", verified=False))
     return network.eval()
 
 
@@ -48,7 +48,7 @@ def photographs() -> np.ndarray:
         picture = load_sample_image(name)
         height, width = picture.shape[:2]
         left = (width - height) // 2
-        squares.append(resize(np.ascontiguousarray(picture[:, left : left + height]), 224, "pil_bicubic"))
+        squares.append(resize(np.ascontiguousarray(picture[:, left : left + height]), (224, 224), "pil_bicubic"))
     return np.stack(squares)
 
 
@@ -80,7 +80,7 @@ def test_features_are_the_average_of_the_last_activation(lite: Any, whole: Any, 
 
 def test_features_do_not_depend_on_the_batch_nor_on_chance(lite: Any, photographs: np.ndarray):
     shades = np.stack([photographs[i % 2] // (1 + i // 2) for i in range(8)])
-    inputs = network_input(np.stack([resize(shade, 64, "pil_bicubic") for shade in shades]), pixels_for(LITE, 3))
+    inputs = network_input(np.stack([resize(shade, (64, 64), "pil_bicubic") for shade in shades]), pixels_for(LITE, 3))
     many = np.concatenate([inputs] * 8)
     together = lite.embed(many)
     alone = np.concatenate([lite.embed(inputs[i : i + 1]) for i in range(8)])
@@ -148,7 +148,7 @@ def test_half_precision_files_are_read_and_widened(tmp_path: Path, tiny_tensors:
 
     path = tmp_path / "half.safetensors"
     save_file({"a": torch.tensor([1.5, -2.0], dtype=torch.bfloat16)}, path)
-    tensors = with_timm.read_tensors(path)
+    tensors = checkpoints.read_arrays(path, LITE.layout)
     assert tensors["a"].dtype == np.float32 and tensors["a"].tolist() == [1.5, -2.0]
 
 
@@ -200,7 +200,7 @@ def test_a_checkpoint_of_another_naming_that_does_not_fit_is_refused_by_name(
 ):
     path = weights.locate(LITE, roots)
     assert path is not None
-    tensors = with_timm._read(path)
+    tensors = checkpoints.read(path, LITE.layout)
     if fault == "another network":
         tensors = tiny_tensors
     elif fault == "one missing":
@@ -218,7 +218,7 @@ def test_a_checkpoint_of_another_naming_that_does_not_fit_is_refused_by_name(
 def test_a_checkpoint_of_another_naming_is_filled_in_by_name(roots: Roots, whole: Any):
     path = weights.locate(LITE, roots)
     assert path is not None
-    tensors, own = with_timm._read(path), whole.state_dict()
+    tensors, own = checkpoints.read(path, LITE.layout), whole.state_dict()
     for theirs, ours in [
         ("_conv_stem.weight", "conv_stem.weight"),
         ("_bn0.running_mean", "bn1.running_mean"),

@@ -27,7 +27,7 @@ def by_hand(picture: np.ndarray, side: int, kernel: Interpolation) -> np.ndarray
 @pytest.mark.parametrize("side", [16, 32, 100, 224])
 def test_a_kernel_is_its_librarys_own(shape: tuple[int, ...], side: int, kernel: Interpolation):
     picture = noise(*shape)
-    resized = resize(picture, side, kernel)
+    resized = resize(picture, (side, side), kernel)
     assert resized.dtype == np.uint8
     assert resized.shape == (side, side, *shape[2:])
     if shape[:2] != (side, side):
@@ -37,12 +37,12 @@ def test_a_kernel_is_its_librarys_own(shape: tuple[int, ...], side: int, kernel:
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3)])
 def test_the_same_size_is_left_alone(shape: tuple[int, ...], kernel: Interpolation):
-    assert np.array_equal(resize(noise(*shape), 28, kernel), noise(*shape))
+    assert np.array_equal(resize(noise(*shape), (28, 28), kernel), noise(*shape))
 
 
 @pytest.mark.parametrize("side", [14, 56])
 def test_no_two_kernels_give_the_same_pixels(side: int):
-    resized = {kernel: resize(noise(28, 28), side, kernel) for kernel in KERNELS}
+    resized = {kernel: resize(noise(28, 28), (side, side), kernel) for kernel in KERNELS}
     assert len({picture.tobytes() for picture in resized.values()}) == len(KERNELS)
 
 
@@ -52,15 +52,15 @@ def test_what_is_not_contiguous_or_read_only_is_resized_alike(kernel: Interpolat
     across = volume[:, 3]
     volume.flags.writeable = False
     assert not volume[:, :, 3].flags.c_contiguous
-    assert np.array_equal(resize(across, 32, kernel), by_hand(across.copy(), 32, kernel))
-    assert np.array_equal(resize(volume[:, :28, 3], 32, kernel), by_hand(volume[:, :28, 3].copy(), 32, kernel))
+    assert np.array_equal(resize(across, (32, 32), kernel), by_hand(across.copy(), 32, kernel))
+    assert np.array_equal(resize(volume[:, :28, 3], (32, 32), kernel), by_hand(volume[:, :28, 3].copy(), 32, kernel))
 
 
 @pytest.mark.parametrize("kernel", ["pil_bicubic", "cv2_cubic"])
 def test_a_cubic_kernel_is_clamped_at_black_and_white(kernel: Interpolation):
     edge = np.zeros((8, 8), np.uint8)
     edge[:, 4:] = 255
-    row = resize(edge, 32, kernel)[16].astype(int)
+    row = resize(edge, (32, 32), kernel)[16].astype(int)
     assert row[0] == 0 and row[-1] == 255
     assert (np.diff(row) >= 0).all()  # an overshoot that wrapped round would go down
 
