@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 APP := .venv/.app-$(shell cksum < requirements.txt | tr -d ' ')
-TESTS := .venv/.tests-$(shell cat requirements.txt requirements-test.txt | cksum | tr -d ' ')
+TESTS := .venv/.tests-$(shell cat requirements.txt requirements-optional.txt requirements-test.txt | cksum | tr -d ' ')
 
 # Threads that spin while they wait collapse on a busy machine.
 OMP_WAIT_POLICY ?= PASSIVE
@@ -50,6 +50,7 @@ $(APP):
 
 $(TESTS): $(APP)
 	$(BIN)/python -m pip install -r requirements-test.txt
+	$(BIN)/python -m pip install --no-deps -r requirements-optional.txt
 	@touch $@
 
 missing:
