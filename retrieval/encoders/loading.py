@@ -1,11 +1,23 @@
 """One loader per library: spec and weights in, Encoder out."""
 
-import functools
 import os
+from dataclasses import asdict, replace
 from functools import partial
+from typing import Any
 
-from retrieval.encoders import builtin, checkpoints, weights, with_keras, with_open_clip, with_timm, with_transformers
+from retrieval import artifacts
+from retrieval.encoders import (
+    builtin,
+    checkpoints,
+    memory,
+    weights,
+    with_keras,
+    with_open_clip,
+    with_timm,
+    with_transformers,
+)
 from retrieval.encoders.catalogue import find_encoder
+from retrieval.encoders.shelf import Shelf
 from retrieval.encoders.specs import Encoder, EncoderSpec
 from retrieval.errors import Unavailable
 from retrieval.roots import Roots
@@ -16,6 +28,8 @@ _LOADERS = {
     "open_clip": with_open_clip.load,
     "transformers": with_transformers.load,
 }
+
+_SHELF: Shelf[Any] = Shelf()
 
 
 def identify(spec: EncoderSpec, roots: Roots) -> weights.Weights:
@@ -36,17 +50,39 @@ def load_encoder(spec_name: str, roots: Roots, *, device: str = "auto") -> Encod
 
     float32 throughout: TensorFloat-32 is switched off, since reduced precision changes most neighbour lists.
     """
-    spec = find_encoder(spec_name)
+    return load(find_encoder(spec_name), roots, device=device)
+
+
+def load(spec: EncoderSpec, roots: Roots, *, device: str = "auto") -> Encoder:
+    """The Encoder of a spec; specs that differ in their pixels alone share one network.
+
+    Networks are kept in memory up to a quarter of it (see `shelf`), by the digest of their weights, so that another
+    file in the same place is another encoder.
+    """
     if spec.library == "builtin":
         return builtin.load(spec)
-    return _loaded(spec_name, identify(spec, roots), _ready_torch(device))
+    found, device = identify(spec, roots), _ready_torch(device)
+    kept = _SHELF.get(
+        _key(spec, found, device),
+        lambda: _LOADERS[spec.library](spec, found, device=device),
+        device=device,
+        needed=memory.needed(spec.parameters, found.path.stat().st_size if found.path else 0),
+        room=memory.room(device),
+        held=lambda encoder: memory.held(encoder.network),
+    )
+    return kept if kept.spec == spec else replace(kept, spec=spec)
 
 
-@functools.lru_cache(maxsize=2)  # one large network in memory, and the page's default beside it
-def _loaded(spec_name: str, found: weights.Weights, device: str) -> Encoder:
-    """Kept by the weights' digest, so that another file in the same place is another encoder."""
-    spec = find_encoder(spec_name)
-    return _LOADERS[spec.library](spec, found, device=device)
+def _key(spec: EncoderSpec, found: weights.Weights, device: str) -> str:
+    """Of all that makes the network: not of its name's literal alone, which a config file may rule over."""
+    return artifacts.fingerprint(
+        architecture=(spec.name, spec.library, spec.architecture),
+        arguments=dict(spec.arguments),
+        layout=asdict(spec.layout),
+        steps=[asdict(step) for step in spec.steps],
+        weights=(str(found.path), found.digest),
+        device=device,
+    )
 
 
 def _ready_torch(device: str) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 from retrieval.encoders import checkpoints, loading, weights, with_timm, with_torch
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.preprocessing import network_input, pixels_for
-from retrieval.encoders.specs import EncoderSpec
+from retrieval.encoders.specs import EncoderSpec, Step
 from retrieval.errors import BadInput
 from retrieval.pictures.resampling import resize
 from retrieval.roots import Roots
@@ -245,3 +245,24 @@ def test_a_picture_reaches_the_network_the_right_way_up_and_in_colour(lite: Any,
         theirs = lite.network(transform(Image.fromarray(photographs[0]))[None]).numpy()
     ours = lite.embed(network_input(photographs[:1], pixels_for(LITE, 2)))
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_specs_that_differ_in_pixels_alone_share_a_network(
+    tiny: EncoderSpec, tiny_tensors: dict, listed: Callable, weighted: Roots
+):
+    from safetensors.torch import save_file
+
+    listed(tiny)
+    assert weighted.weights is not None
+    path = weighted.weights / "tiny" / "tiny.safetensors"
+    path.parent.mkdir(parents=True)
+    save_file(tiny_tensors, path)
+    first: Any = loading.load_encoder("tiny", weighted, device="cpu")
+    assert tiny.pixels is not None
+    larger = dataclasses.replace(tiny, pixels=dataclasses.replace(tiny.pixels, at_least=32))
+    second: Any = loading.load(larger, weighted, device="cpu")
+    assert second.spec is larger and first.spec is tiny
+    assert second.network is first.network
+    other = dataclasses.replace(tiny, steps=(Step("pooled"), Step("l2")))
+    third: Any = loading.load(other, weighted, device="cpu")
+    assert third.network is not first.network
