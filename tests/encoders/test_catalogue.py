@@ -51,24 +51,24 @@ def test_weights_say_where_they_come_from_and_who_made_them(spec: EncoderSpec):
     source = spec.weights
     assert spec.paper and spec.licence_url.startswith("https://")
     assert source.filename and "/" not in source.filename
-    assert source.bytes > 1_000_000
-    assert HEXADECIMAL.fullmatch(source.digest)
+    assert source.bytes == 0 or source.bytes > 1_000_000  # 0: not known
+    assert not source.digest or HEXADECIMAL.fullmatch(source.digest)  # empty: nobody here has seen the tensors
     assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", container) for container in source.containers)
-    assert bool(source.package) == bool(source.member)
-    assert bool(source.url) == bool(source.md5)
+    assert source.package or source.url or source.repo
+    assert bool(source.member) == bool(source.package or source.url.endswith(".zip"))
     if source.url:
-        assert source.url.startswith("https://") and source.url.endswith(source.filename)
-        assert HEXADECIMAL.fullmatch(source.md5)
+        assert source.url.startswith("https://") and source.url.endswith((source.filename, ".zip"))
+        assert source.containers or HEXADECIMAL.fullmatch(source.md5)
 
 
 @each
 def test_pixels_are_plausible(spec: EncoderSpec):
     for pixels in filter(None, (spec.pixels, spec.slices)):
         assert pixels.size is None or pixels.at_least is None
-        assert all(0 <= mean <= 1 for mean in pixels.mean)
+        assert all(0 <= mean <= (1 if pixels.scale == "unit" else 255) for mean in pixels.mean)
         assert all(0 < std <= 1 for std in pixels.std)
         if pixels.scale == "none":
-            assert pixels.mean == (0, 0, 0) and pixels.std == (1, 1, 1)
+            assert pixels.std == (1, 1, 1)
         assert [pixels.side(size) >= 28 for size in (28, 64, 128, 224)] == [True] * 4
 
 
