@@ -64,8 +64,13 @@ def _fused(tensors: dict[str, Any], target: str, parts: tuple[str, ...]) -> dict
 
 
 def _fold_class_position(tensors: dict[str, Any]) -> dict[str, Any]:
-    """The class token with its position added, and the position grid without it: timm's form for registers."""
+    """The class token with its position added, and the position grid without it: timm's form for registers.
+
+    A grid without a row for the class token is in that form already, and stays.
+    """
     grid = tensors["pos_embed"]
+    if _grid(grid.shape[1]) ** 2 == grid.shape[1]:
+        return dict(tensors)
     return {**tensors, "cls_token": tensors["cls_token"] + grid[:, :1], "pos_embed": grid[:, 1:]}
 
 
