@@ -19,12 +19,14 @@ class Roots:
         weights: A folder with one folder per encoder; never written. None where the user named none.
         precomputed: What is shipped: embeddings, neighbours, results, published figures; only read.
         cache: All that is computed, converted or downloaded; looked at first.
+        hub: The user's own cache of the Hugging Face Hub; only read. None: not looked at.
     """
 
     data: tuple[Path, ...]
     weights: Path | None
     precomputed: Path
     cache: Path
+    hub: Path | None = None
 
     @property
     def lookup(self) -> tuple[Path, ...]:
@@ -37,7 +39,7 @@ def _folder(text: str) -> Path:
 
 
 def roots_from_environment(environ: Mapping[str, str] = os.environ) -> Roots:
-    """Read RETRIEVAL_DATA, RETRIEVAL_WEIGHTS, RETRIEVAL_PRECOMPUTED and RETRIEVAL_CACHE.
+    """Read RETRIEVAL_DATA, RETRIEVAL_WEIGHTS, RETRIEVAL_PRECOMPUTED and RETRIEVAL_CACHE, and where the Hub caches.
 
     RETRIEVAL_DATA may name several folders, separated as in PATH; `~/.medmnist` is searched after them.
     """
@@ -51,4 +53,14 @@ def roots_from_environment(environ: Mapping[str, str] = os.environ) -> Roots:
         weights=_folder(weights) if weights else None,
         precomputed=_folder(precomputed) if precomputed else SHIPPED,
         cache=cache_root,
+        hub=_hub_cache(environ),
     )
+
+
+def _hub_cache(environ: Mapping[str, str]) -> Path:
+    """The folder that huggingface_hub 2.4 takes; loading that library only to ask it takes too long for a menu."""
+    named = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
+    if named:
+        return _folder(os.path.expandvars(named))
+    home = environ.get("HF_HOME") or os.path.join(environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    return _folder(os.path.expandvars(home)) / "hub"

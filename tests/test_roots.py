@@ -29,6 +29,7 @@ def test_named_folders_are_taken_as_named(tmp_path: Path):
         "RETRIEVAL_WEIGHTS": str(tmp_path / "weights"),
         "RETRIEVAL_PRECOMPUTED": str(tmp_path / "precomputed"),
         "RETRIEVAL_CACHE": str(tmp_path / "cache"),
+        "HF_HUB_CACHE": str(tmp_path / "hub"),
     }
     roots = roots_from_environment(environ)
     assert roots == Roots(
@@ -36,7 +37,30 @@ def test_named_folders_are_taken_as_named(tmp_path: Path):
         weights=tmp_path / "weights",
         precomputed=tmp_path / "precomputed",
         cache=tmp_path / "cache",
+        hub=tmp_path / "hub",
     )
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"XDG_CACHE_HOME": "/xdg"},
+        {"HF_HOME": "~/hf", "XDG_CACHE_HOME": "/xdg"},
+        {"HF_HOME": "$HOME/hf"},
+        {"HUGGINGFACE_HUB_CACHE": "/old", "HF_HOME": "/hf"},
+        {"HF_HUB_CACHE": "~/new", "HUGGINGFACE_HUB_CACHE": "/old"},
+    ],
+    ids=lambda environ: "+".join(environ) or "nothing",
+)
+def test_the_hubs_cache_is_where_its_own_library_has_it(environ: dict[str, str], monkeypatch, tmp_path: Path):
+    for name in ("XDG_CACHE_HOME", "HF_HOME", "HUGGINGFACE_HUB_CACHE", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": str(tmp_path), **environ}.items():
+        monkeypatch.setenv(name, value)
+    program = "from huggingface_hub.constants import HF_HUB_CACHE; print(HF_HUB_CACHE)"
+    theirs = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+    assert roots_from_environment().hub == Path(theirs)
 
 
 def test_several_data_folders_are_searched_in_their_order_and_the_home_after_them():

@@ -27,6 +27,8 @@ STEP = 1 << 20  # bytes between two reports of progress
 def download(file: DataFile, target: Path, *, progress: Progress | None = None, at_most: int | None = None) -> Path:
     """Fetch a file to `target` and check its MD5; what an earlier call fetched of it is not fetched again.
 
+    Where the publisher gives no MD5 the caller has to check what has come.
+
     Args:
         progress: Called with the bytes at hand and, where the server says so, the bytes in all.
         at_most: Bytes that the file cannot exceed.
@@ -38,7 +40,7 @@ def download(file: DataFile, target: Path, *, progress: Progress | None = None, 
     transfer = _Transfer(file=file, folder=target.parent, report=progress or _silent, at_most=at_most)
     try:
         with artifacts.lock(target.with_name(f"{target.name}.lock"), what=f"the download of {file.name}"):
-            if not (target.is_file() and artifacts.file_digest(target, "md5") == file.md5):
+            if not (target.is_file() and _is_published(target, file)):
                 artifacts.resume_atomic(target, transfer.run, check=functools.partial(_check, file=file))
     except OSError as error:
         raise Unavailable(
@@ -62,9 +64,13 @@ def _silent(_done: int, _total: int | None) -> None:
     """Progress that nobody asked for."""
 
 
+def _is_published(path: Path, file: DataFile) -> bool:
+    return not file.md5 or artifacts.file_digest(path, "md5") == file.md5
+
+
 def _check(path: Path, *, file: DataFile) -> None:
-    found = artifacts.file_digest(path, "md5")
-    if found != file.md5:
+    if not _is_published(path, file):
+        found = artifacts.file_digest(path, "md5")
         raise Unavailable(
             f"What came for {file.name} is not the published file (MD5 {found} instead of {file.md5}); it was removed.",
             remedy="Try again; if it happens again, fetch the file with a browser from " + file.url,

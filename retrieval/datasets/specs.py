@@ -14,7 +14,7 @@ SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class DataFile:
-    """One official file: its name, where it is fetched from, and the MD5 its publisher states."""
+    """One official file: its name, where it is fetched from, and the MD5 its publisher states (empty: none)."""
 
     name: str
     url: str
