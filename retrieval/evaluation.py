@@ -5,7 +5,8 @@ vectors, so that a result or a neighbour list is found without an encoder, and w
 """
 
 import functools
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -17,8 +18,8 @@ from retrieval.datasets import opening
 from retrieval.datasets.specs import Split
 from retrieval.embeddings import embedding
 from retrieval.embeddings.embedding import Embeddings, Progress
-from retrieval.encoders import loading, weights
-from retrieval.errors import UnknownName
+from retrieval.encoders import configs, loading, weights
+from retrieval.errors import BadInput, UnknownName
 from retrieval.groups import Groups, find_groups
 from retrieval.groups import fingerprint_of as groups_fingerprint
 from retrieval.ranking import neighbours as ranked
@@ -26,6 +27,8 @@ from retrieval.ranking.neighbours import Neighbours, Side
 from retrieval.results import Reading, Result
 from retrieval.roots import Roots
 from retrieval.scoring import reading as scoring
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,16 +51,18 @@ class Marks:
 
 
 def marks(cell: Cell, roots: Roots) -> Marks:
-    """The fingerprints of a cell by the data and weights at hand; without weights, by those that the spec names."""
-    at_hand = loading.identify_or_expect(cell.spec, roots)
+    """The fingerprints of a cell by the data, weights and config file at hand; else by what the spec names."""
+    at_hand, spec = loading.identify_or_expect(cell.spec, roots), configs.at_hand(cell.spec, roots)
     data, verified = opening.data_digest(cell.data, cell.size, roots)
-    return marks_of(cell, data=data, weights=at_hand.digest, verified=verified and at_hand.verified)
+    return marks_of(
+        cell, data=data, weights=at_hand.digest, verified=verified and at_hand.verified, settled=spec.settled
+    )
 
 
 @functools.lru_cache(maxsize=1024)
-def marks_of(cell: Cell, *, data: str, weights: str, verified: bool) -> Marks:
-    """The fingerprints of a cell by digests of its data and its weights; nothing is read."""
-    spec, dataset, size = cell.spec, cell.data, cell.size
+def marks_of(cell: Cell, *, data: str, weights: str, verified: bool, settled: configs.Facts = ()) -> Marks:
+    """The fingerprints of a cell by digests of its data and its weights, and what was settled; nothing is read."""
+    spec, dataset, size = configs.applied(cell.spec, settled), cell.data, cell.size
     train, test = (
         embedding.fingerprint_of(dataset, size, split, spec, data=data, weights=weights) for split in ("train", "test")
     )
@@ -136,13 +141,26 @@ def is_current(result: Result, roots: Roots) -> bool:
         cell = named(**asdict(result.cell))
     except UnknownName:  # a dataset or an extractor that this version no longer has
         return False
-    parts = marks_of(cell, data=result.data, weights=result.weights, verified=result.verified)
+    try:
+        settled = _settled(cell, result, roots)
+    except BadInput as error:  # with a config file that cannot be used nothing could be computed now
+        log.warning("%s", error)
+        return False
+    parts = marks_of(cell, data=result.data, weights=result.weights, verified=result.verified, settled=settled)
     if result.fingerprint != fingerprint_of(parts):
         return False
     if weights.state(cell.spec, roots) == "ready" and loading.identify(cell.spec, roots).digest != result.weights:
         return False
     at_hand = opening.is_at_hand(cell.data, cell.size, roots)
     return not at_hand or opening.data_digest(cell.data, cell.size, roots)[0] == result.data
+
+
+def _settled(cell: Cell, result: Result, roots: Roots) -> configs.Facts:
+    """What the config file beside the weights settles; without weights at hand, what the Result was made with."""
+    if weights.state(cell.spec, roots) == "ready":
+        return configs.at_hand(cell.spec, roots).settled
+    embedded = result.provenance.get("embedded")
+    return configs.from_record(embedded.get("settled")) if isinstance(embedded, Mapping) else ()
 
 
 def stored_result(cell: Cell, mark: str, roots: Roots) -> Result | None:

@@ -12,7 +12,7 @@ from retrieval.datasets import opening, relevance
 from retrieval.datasets.specs import Split
 from retrieval.embeddings import embedding
 from retrieval.embeddings.embedding import Progress
-from retrieval.encoders import loading, preprocessing, weights
+from retrieval.encoders import configs, loading, preprocessing, weights
 from retrieval.errors import BadInput, RetrievalError, UnknownName
 from retrieval.evaluation import Marks
 from retrieval.groups import Groups, find_groups, kinship
@@ -121,7 +121,7 @@ def prepare(cell: Cell, roots: Roots, *, progress: Progress | None = None) -> No
 def sees(query: Query, cell: Cell, roots: Roots) -> np.ndarray:
     """What the encoder sees of a query, before normalising: uint8 [S, S] or [S, S, 3]; of a volume [D, S, S]."""
     item, _ = _item(query, cell, roots)
-    pixels = preprocessing.pixels_for(cell.spec, cell.data.ndim)
+    pixels = preprocessing.pixels_for(configs.at_hand(cell.spec, roots), cell.data.ndim)
     if cell.data.ndim == 2:
         return preprocessing.seen_picture(item, pixels)
     return np.stack([preprocessing.seen_picture(plane, pixels) for plane in preprocessing.seen_slices(item, pixels)])
@@ -260,12 +260,13 @@ def _stored(cell: Cell, roots: Roots, uploads: bool) -> Readiness:
 
 def _embedded(cell: Cell, side: Side, roots: Roots) -> bool:
     split = evaluation.split_of(cell, side, roots)
-    return embedding.stored(split, cell.spec, loading.identify(cell.spec, roots), roots) is not None
+    spec = configs.at_hand(cell.spec, roots)
+    return embedding.stored(split, spec, loading.identify(spec, roots), roots) is not None
 
 
 def _estimate(cell: Cell, roots: Roots) -> float:
     """Rough seconds, on two CPU cores, to embed what is not embedded yet and to rank test and gallery pictures."""
-    pixels = preprocessing.pixels_for(cell.spec, cell.data.ndim)
+    pixels = preprocessing.pixels_for(configs.at_hand(cell.spec, roots), cell.data.ndim)
     side, counts = pixels.side(cell.size), cell.data.counts
     slices = 1 if cell.data.ndim == 2 else side if pixels.depth == "spline" else cell.size
     each = max(cell.spec.ms_at_224 * (side / 224) ** 2, min(cell.spec.ms_at_224, 1.0)) / 1000

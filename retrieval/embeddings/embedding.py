@@ -11,7 +11,7 @@ import numpy as np
 from retrieval import artifacts, provenance
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import Dataset, Split, SplitName
-from retrieval.encoders import loading, preprocessing
+from retrieval.encoders import configs, loading, preprocessing
 from retrieval.encoders.specs import Encoder, EncoderSpec, Layout
 from retrieval.encoders.weights import Weights
 from retrieval.errors import Unavailable
@@ -98,7 +98,11 @@ def embed(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Embeddings:
-    """The Embeddings of a split, computed if they are not on disk; `progress` gets words and a share, 0 to 1."""
+    """The Embeddings of a split, computed if they are not on disk; `progress` gets words and a share, 0 to 1.
+
+    By the spec as the config file beside its weights rules.
+    """
+    spec = configs.at_hand(spec, roots)
     split = open_split(dataset, size, split_name, roots)
     weights = loading.identify(spec, roots)
     found = stored(split, spec, weights, roots)
@@ -108,7 +112,7 @@ def embed(
     with artifacts.lock(roots.cache / f"{key}.lock", what=f"the embeddings of {dataset.title} by {spec.title}"):
         made = stored(split, spec, weights, roots)  # by another process, just now
         if made is None:
-            encoder = loading.load_encoder(spec.name, roots, device=device)
+            encoder = loading.load(spec, roots, device=device)
             _make(split, encoder, roots, key, _mark(split, spec, weights.digest), progress)
             made = stored(split, spec, weights, roots)
     if made is None:
@@ -216,4 +220,5 @@ def _finite(encoder: Encoder, split: Split, start: int, stop: int, tick: Tick) -
 
 def _provenance(encoder: Encoder, seconds: float) -> dict[str, Any]:
     device = getattr(encoder, "device", "cpu")
-    return {**provenance.versions(encoder.spec.library), "device": device, "seconds": round(seconds, 3)}
+    made = {**provenance.versions(encoder.spec.library), "device": device, "seconds": round(seconds, 3)}
+    return made | ({"settled": configs.as_record(encoder.spec)} if encoder.spec.settled else {})

@@ -9,6 +9,7 @@ from retrieval import artifacts
 from retrieval.encoders import (
     builtin,
     checkpoints,
+    configs,
     memory,
     weights,
     with_keras,
@@ -54,13 +55,14 @@ def load_encoder(spec_name: str, roots: Roots, *, device: str = "auto") -> Encod
 
 
 def load(spec: EncoderSpec, roots: Roots, *, device: str = "auto") -> Encoder:
-    """The Encoder of a spec; specs that differ in their pixels alone share one network.
+    """The Encoder of a spec, as the config file beside its weights rules; pixels alone make no other network.
 
     Networks are kept in memory up to a quarter of it (see `shelf`), by the digest of their weights, so that another
     file in the same place is another encoder.
     """
     if spec.library == "builtin":
         return builtin.load(spec)
+    spec = configs.at_hand(spec, roots)
     found, device = identify(spec, roots), _ready_torch(device)
     kept = _SHELF.get(
         _key(spec, found, device),

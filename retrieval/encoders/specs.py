@@ -168,6 +168,26 @@ class TextTower:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What one entry of the publisher's config file (`WeightsSource.config`) settles, or has to say.
+
+    Attributes:
+        key: Where it stands in the file, dotted: `preprocess_cfg.mean`.
+        target: What it rules over: a field of the pixels (`pixels.mean`), or an argument (`arguments.mlp_ratio`; dotted
+            further for one inside another). Empty: over nothing.
+        must: What it may say, where that is not open: a file that says otherwise is another network's.
+        absent: What a file without this entry says; None: nothing.
+        settles: Words of the sentence in `unverified` that is settled once all its rules have been met.
+    """
+
+    key: str
+    target: str = ""
+    must: tuple[Any, ...] = ()
+    absent: Any = None
+    settles: str = ""
+
+
+@dataclass(frozen=True)
 class EncoderSpec:
     """What is true of an encoder before it is loaded.
 
@@ -198,6 +218,8 @@ class EncoderSpec:
         overlaps: Datasets whose source is, or may be, in its training, each with the evidence as a sentence.
         unverified: Facts that were written from memory, each a sentence; a config file at hand rules over them.
         on_purpose: Where the pixels differ from the authors' own transform, and why.
+        rules: What the publisher's config file settles of it, where one lies beside the weights.
+        settled: What such a file has settled, by target; none in a literal, see `configs`.
     """
 
     name: str
@@ -228,6 +250,8 @@ class EncoderSpec:
     overlaps: Mapping[str, str] = field(default_factory=dict)
     unverified: tuple[str, ...] = ()
     on_purpose: str = ""
+    rules: tuple[Rule, ...] = ()
+    settled: tuple[tuple[str, Any], ...] = ()
 
     def takes(self, ndim: int) -> bool:
         """Whether it can embed items of this many dimensions (2 or 3)."""
