@@ -3,7 +3,7 @@
 import argparse
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,28 @@ def read(path: Path, layout: Layout) -> dict[str, Any]:
     return dict(content)
 
 
-def read_arrays(path: Path, layout: Layout) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, layout: Layout) -> Mapping[str, np.ndarray]:
     """The same as arrays, for a digest: unwrapped, before anything is dropped or renamed."""
-    import torch
+    return _Arrays(read(path, layout))
 
-    # numpy has no bfloat16; float32 holds all of its values
-    wide = {torch.bfloat16: torch.float32}
-    return {
-        name: tensor.to(wide.get(tensor.dtype, tensor.dtype)).numpy() for name, tensor in read(path, layout).items()
-    }
+
+class _Arrays(Mapping[str, np.ndarray]):
+    """Tensors as arrays; bfloat16, which numpy lacks, as float32, which holds all of its values, one at a time."""
+
+    def __init__(self, tensors: Mapping[str, Any]) -> None:
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        import torch
+
+        tensor = self._tensors[name].detach()
+        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 def _read(path: Path, layout: Layout) -> Any:
