@@ -2,9 +2,7 @@
 
 import contextlib
 import itertools
-import queue
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,12 +10,14 @@ from retrieval import search
 from retrieval.answers import Answer, Query, Readiness, UploadQuery
 from retrieval.cells import Cell
 from retrieval.datasets.catalogue import DATASETS
+from retrieval.datasets.download import plain_size
 from retrieval.datasets.opening import is_at_hand, open_split
 from retrieval.datasets.relevance import class_names
 from retrieval.datasets.specs import Split, SplitName
 from retrieval.embeddings.embedding import Progress
+from retrieval.encoders import weights
 from retrieval.errors import RetrievalError, Unavailable, UnknownName
-from retrieval.page import view
+from retrieval.page import extractors, underway, view
 from retrieval.page.link import Link, explain, fitting_cell, parse, whole_number
 from retrieval.page.uploads import Uploads
 from retrieval.roots import Roots
@@ -78,9 +78,13 @@ class Desk:
         """What the page draws for this question: an answer, or what is missing and what to do."""
         try:
             ready = search.readiness(link.cell, self.roots)
-            if ready.state != "ready" or (link.token and view.no_upload(link.cell, ready)):
+            getting = self._getting(link.cell, ready)
+            refuses = link.token and view.no_upload(link.cell, ready)
+            if getting and (ready.state != "ready" or refuses):
+                return view.no_weights(getting, link, history=history, notice=notice)
+            if ready.state != "ready" or refuses:
                 return view.not_ready(ready, link, history=history, notice=notice)
-            return self._answered(link, ready, history, notice)
+            return self._answered(link, ready, history, notice, getting)
         except RetrievalError as error:
             return view.unavailable(error, link, history=history, notice=notice)
 
@@ -90,12 +94,58 @@ class Desk:
         try:
             link = parse(words, self.start)
             yield view.working(said="Getting ready: the extractor is loaded first.", fraction=0.0)
-            for said, fraction in _progress(lambda say: search.prepare(link.cell, self.roots, progress=say)):
+            for said, fraction in underway.steps(lambda say: search.prepare(link.cell, self.roots, progress=say)):
                 yield view.working(said=said, fraction=fraction)
         except RetrievalError as error:
             yield view.unavailable(error, link, history="keep")
             return
         yield self.ask(self.with_query(link), history="replace")
+
+    def download(self, words: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """Fetch the weights of the extractor of these words, saying how far it is, then compute and answer.
+
+        It stops when nobody listens any more; what was fetched by then is kept, and the next time goes on from there.
+        """
+        link = Link(cell=self.start)
+        try:
+            link = parse(words, self.start)
+            yield view.working(said=f"Asking for the weights of {link.cell.spec.title}…", fraction=None)
+            for said, fraction in underway.steps(lambda say: self._fetch(link.cell, say), stops=True):
+                yield view.working(said=said, fraction=fraction)
+        except RetrievalError as error:
+            yield self._not_fetched(error, link)
+            return
+        if search.readiness(link.cell, self.roots).state == "minute":
+            yield from self.compute(words)
+        else:
+            yield self.ask(self.with_query(link), history="replace")
+
+    def _fetch(self, cell: Cell, say: Progress) -> None:
+        """Only what the menu says can be downloaded: what is gated is for the command line, where the token is."""
+        spec = cell.spec
+        if extractors.lacks(spec, self.roots) not in (None, "download"):
+            raise weights.missing(spec)
+
+        def report(done: int, total: int | None) -> None:
+            whole = f" of {plain_size(total)}" if total else ""
+            say(f"Downloading {spec.title}: {plain_size(done)}{whole}.", done / total if total else 0.0)
+
+        weights.fetch(spec, self.roots, progress=report)
+
+    def _not_fetched(self, error: RetrievalError, link: Link) -> dict[str, Any]:
+        """Why a download ended, on the panel that it began from."""
+        stored = search.readiness(link.cell, self.roots).state == "ready"
+        getting = extractors.getting(link.cell.spec, link.cell, self.roots, sampled=stored, trouble=str(error))
+        if getting is None:
+            return view.unavailable(error, link, history="keep")
+        return view.no_weights(getting, link, history="keep")
+
+    def _getting(self, cell: Cell, ready: Readiness) -> dict[str, Any] | None:
+        """How to get the weights, where they are what is missing; what a volume is asked with never needs them."""
+        answers = ready.state == "ready"
+        if (answers and cell.data.ndim == 3) or not is_at_hand(cell.data, cell.size, self.roots):
+            return None
+        return extractors.getting(cell.spec, cell, self.roots, sampled=answers)
 
     def with_query(self, link: Link, *, label: int | None = None) -> Link:
         """The link itself where it names a query; otherwise with a test picture at random, of one class if asked.
@@ -127,11 +177,20 @@ class Desk:
         names: set[SplitName] = {link.cell.rules.gallery, *([link.item.split] if link.item else [])}
         return {name: open_split(link.cell.data, link.cell.size, name, self.roots) for name in names}
 
-    def _answered(self, link: Link, ready: Readiness, history: view.History, notice: str) -> dict[str, Any]:
+    def _answered(
+        self, link: Link, ready: Readiness, history: view.History, notice: str, getting: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
         upload = self.uploads.open(link.token) if link.token else None
         answer, splits = self.find(link), self.splits(link)
         return view.answered(
-            answer, link, splits=splits, upload=upload, readiness=ready, history=history, notice=notice
+            answer,
+            link,
+            splits=splits,
+            upload=upload,
+            readiness=ready,
+            history=history,
+            notice=notice,
+            getting=getting,
         )
 
 
@@ -152,29 +211,3 @@ def _label(text: str, cell: Cell) -> int | None:
     if number is None or not 0 <= number < len(class_names(cell.data)):
         raise UnknownName(f"class of {cell.dataset}", text[:20], range(len(class_names(cell.data))))
     return number
-
-
-def _progress(work: Callable[[Progress], None]) -> Iterator[tuple[str, float]]:
-    """Run `work` in a thread of its own and yield what it says; where it says no, so does this, at the end.
-
-    The thread is a daemon, so that a server that is stopped does not wait for it: what is computed can be resumed.
-    """
-    said: queue.SimpleQueue[tuple[str, float] | None] = queue.SimpleQueue()
-    ends: list[RetrievalError | None] = []
-
-    def run() -> None:
-        try:
-            work(lambda words, share: said.put((words, share)))
-            ends.append(None)
-        except RetrievalError as error:
-            ends.append(error)
-        finally:
-            said.put(None)
-
-    threading.Thread(target=run, name="prepare", daemon=True).start()
-    while (step := said.get()) is not None:
-        yield step
-    if not ends:
-        raise RuntimeError("preparing a cell ended early; its thread has said why")
-    if ends[0] is not None:
-        raise ends[0]

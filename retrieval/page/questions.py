@@ -1,7 +1,7 @@
 """A question as a page sent it -> what that page draws. Whatever is sent and whatever goes wrong, it is a sentence."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from retrieval.errors import RetrievalError
@@ -24,12 +24,26 @@ def reply(desk: Desk, question: object) -> dict[str, Any]:
 
 def compute(desk: Desk, question: object) -> Iterator[dict[str, Any]]:
     """Compute in place what the cell of a question lacks, saying how far it is, then answer."""
+    yield from _worked(desk, question, desk.compute)
+
+
+def download(desk: Desk, question: object) -> Iterator[dict[str, Any]]:
+    """Fetch the weights that the cell of a question lacks, saying how far it is, then compute and answer."""
+    yield from _worked(desk, question, desk.download)
+
+
+def _worked(
+    desk: Desk, question: object, work: Callable[[Mapping[str, str]], Iterator[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    """What `work` says, each with the number that the page gave this run: it draws only those of the last one."""
+    run = question.get("run") if isinstance(question, Mapping) else None
+    number = run if isinstance(run, int) else 0
     try:
-        for value in desk.compute(_checked(question)["words"]):
-            yield _numbered(desk, value)
+        for value in work(_checked(question)["words"]):
+            yield {**_numbered(desk, value), "run": number}
     except Exception:
-        log.exception("Something could not be computed.")
-        yield _numbered(desk, view.refused(FAILED))
+        log.exception("Something could not be done in place.")
+        yield {**_numbered(desk, view.refused(FAILED)), "run": number}
 
 
 def _numbered(desk: Desk, value: dict[str, Any]) -> dict[str, Any]:

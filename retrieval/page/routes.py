@@ -24,7 +24,7 @@ from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import SplitName
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.errors import BadInput, RetrievalError, Unavailable
-from retrieval.page import questions, rendering
+from retrieval.page import extractors, questions, rendering
 from retrieval.page.desk import Desk
 from retrieval.page.link import Link, item_at, parse
 from retrieval.page.uploads import read_bounded
@@ -46,6 +46,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         (f"/seen-slice/{seen}/{{z:int}}.png", _seen_slice),
         ("/upload/{token}/picture.png", _uploaded),
         ("/upload/{token}/seen.png", _uploaded_seen),
+        ("/extractors.json", _extractors),
         ("/answer.csv", _answer_csv),
         ("/answer.png", _answer_png),
     ]
@@ -89,6 +90,12 @@ async def _receive(request: Request, *, desk: Desk) -> Response:
     except RetrievalError as error:
         return JSONResponse({"message": error.message, "remedy": error.remedy}, headers=NEVER)
     return JSONResponse({"token": token}, headers=NEVER)
+
+
+def _extractors(request: Request, *, desk: Desk) -> Response:
+    """The menu's entries for a cell: asked for when the menu is opened, so that the page itself waits for no file."""
+    where = parse(request.query_params, desk.start).cell
+    return JSONResponse({"extractors": extractors.entries(where, desk.roots)}, headers=NEVER)
 
 
 def _picture(request: Request, *, desk: Desk) -> Response:

@@ -16,7 +16,9 @@ from retrieval.page.desk import Desk
 from retrieval.page.view import menus
 
 # In this order they are one script: each part uses what stands before it.
-SCRIPTS = ("parts", "slices", "ask", "draw", "upload", "start")
+SCRIPTS = ("parts", "slices", "menu", "ask", "draw", "extractor", "upload", "start")
+DOWNLOADS = 2  # at a time, of all visitors together
+STYLES = ("search", "menu")
 
 
 def build(desk: Desk) -> None:
@@ -25,12 +27,34 @@ def build(desk: Desk) -> None:
     def compute(event: gr.EventData) -> Iterator[dict[str, Any]]:
         yield from questions.compute(desk, event._data)
 
+    def download(event: gr.EventData) -> Iterator[dict[str, Any]]:
+        yield from questions.download(desk, event._data)
+
     page = gr.HTML(
         html_template=read("search.html"),
-        css_template=read("search.css"),
+        css_template=read_all(f"{name}.css" for name in STYLES),
         js_on_load=read_all(f"search_{part}.js" for part in SCRIPTS),
         apply_default_css=False,
         elem_id="search",
         menus=menus(desk.uploads.keep_minutes),
     )
-    page.compute(compute, None, page, show_progress="hidden", api_visibility="private", concurrency_limit=1)
+    # `multiple`: the page itself draws only what the last of its runs says.
+    page.compute(
+        compute,
+        None,
+        page,
+        show_progress="hidden",
+        api_visibility="private",
+        trigger_mode="multiple",
+        concurrency_limit=1,
+    )
+    fetched = page.download(
+        download,
+        None,
+        page,
+        show_progress="hidden",
+        api_visibility="private",
+        trigger_mode="multiple",
+        concurrency_limit=DOWNLOADS,
+    )
+    page.leave(None, None, None, cancels=[fetched], api_visibility="private", queue=False)

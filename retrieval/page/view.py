@@ -13,7 +13,7 @@ from retrieval.datasets.relevance import class_names
 from retrieval.datasets.specs import Split
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.errors import RetrievalError
-from retrieval.page import addresses, rendering, words
+from retrieval.page import addresses, extractors, rendering, words
 from retrieval.page.link import Link, to_words
 from retrieval.page.uploads import Upload
 from retrieval.protocols import PROTOCOLS
@@ -67,10 +67,11 @@ def menus(keep_minutes: float) -> dict[str, Any]:
                 "name": spec.name,
                 "title": spec.title,
                 "takes": [ndim for ndim in (2, 3) if spec.takes(ndim)],
-                "baseline": spec.baseline,
+                "domain": spec.domain,
             }
             for spec in ENCODERS
         ],
+        "domains": [list(pair) for pair in extractors.DOMAINS.items()],
         "protocols": [[protocol.name, protocol.title] for protocol in PROTOCOLS],
         "volumes": VOLUMES_LATER,
         "promise": f"Stays on this machine, deleted after {keep_minutes:.0f} minutes; not for diagnosis.",
@@ -86,8 +87,12 @@ def answered(
     readiness: Readiness,
     history: History,
     notice: str = "",
+    getting: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """An answer as the page draws it; `splits` holds the gallery, and the query's split where it is an item."""
+    """An answer as the page draws it; `splits` holds the gallery, and the query's split where it is an item.
+
+    `getting`: how to get the weights, where stored neighbours answer without them.
+    """
     gallery = splits[answer.cell.rules.gallery]
     figures = _query_figures(answer, link, splits, upload)
     score, _, nearer = answer.cell.rules.score_name.partition(" (")
@@ -96,6 +101,7 @@ def answered(
         "kind": "answer",
         **_frame(link, history, notice),
         "instead": no_upload(link.cell, readiness),
+        "getting": getting,
         "first_upload": readiness.message if readiness.uploads else "",
         "summary": words.summary(answer),
         "query": {
@@ -145,13 +151,27 @@ def not_ready(readiness: Readiness, link: Link, *, history: History, notice: str
     }
 
 
+def no_weights(getting: Mapping[str, Any], link: Link, *, history: History, notice: str = "") -> dict[str, Any]:
+    """An extractor whose weights are not at hand: what it is, what works now, and how to get them."""
+    return {
+        "kind": "problem",
+        **_frame(link, history, notice),
+        "title": getting["title"],
+        "message": getting["now"],
+        "remedy": "",
+        "compute": "",
+        "getting": getting,
+        "instead": VOLUMES_LATER if link.cell.data.ndim == 3 else _own_needs_weights(link.cell),
+    }
+
+
 def refused(error: RetrievalError) -> dict[str, Any]:
     """What was asked cannot be; what is shown stays."""
     return {"kind": "refusal", "message": error.message, "remedy": error.remedy}
 
 
-def working(*, said: str, fraction: float) -> dict[str, Any]:
-    """Something is being computed in place; `fraction` from 0 to 1."""
+def working(*, said: str, fraction: float | None) -> dict[str, Any]:
+    """Something is being computed or fetched in place; `fraction` from 0 to 1, None where the whole is not known."""
     return {"kind": "working", "said": said, "fraction": fraction}
 
 
@@ -164,9 +184,13 @@ def no_upload(cell: Cell, readiness: Readiness) -> str:
     """Why a picture of the visitor's own cannot be asked with, where sampled ones can; empty where it can."""
     if cell.data.ndim == 3:
         return VOLUMES_LATER
-    if readiness.state == "ready" and (not readiness.uploads or readiness.remedy):
-        return f"{readiness.message} {readiness.remedy}".strip()
-    return ""
+    if readiness.state == "ready" and not readiness.uploads:
+        return _own_needs_weights(cell)
+    return f"{readiness.message} {readiness.remedy}" if readiness.state == "ready" and readiness.remedy else ""
+
+
+def _own_needs_weights(cell: Cell) -> str:
+    return f"Asking with your own picture needs the weights of {cell.spec.title}, which are not at hand."
 
 
 def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
@@ -179,6 +203,8 @@ def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
         "notice": notice,
         "now": f"{cell.data.title} {cell.size} · {cell.spec.title} · {link.k} neighbours",
         "about": f"{cell.data.about} {cell.spec.about}",
+        "extractor": extractors.facts(cell.spec, cell.data),
+        "getting": None,
         "instead": VOLUMES_LATER if cell.data.ndim == 3 else "",
         "first_upload": "",
         "sharing": (

@@ -91,6 +91,7 @@ def running(roots: Roots, scratch: Path, **environment: str) -> Iterator[str]:
     port = free_port()
     environment = {
         **os.environ,
+        "HF_HUB_OFFLINE": "1",
         **environment,
         "RETRIEVAL_DATA": os.pathsep.join(str(folder) for folder in roots.data),
         "RETRIEVAL_WEIGHTS": str(roots.weights or ""),
@@ -98,7 +99,6 @@ def running(roots: Roots, scratch: Path, **environment: str) -> Iterator[str]:
         "RETRIEVAL_CACHE": str(roots.cache),
         "GRADIO_TEMP_DIR": str(scratch / "gradio"),
         "GRADIO_SERVER_PORT": str(port),
-        "HF_HUB_OFFLINE": "1",
     }
     log = scratch / "server.log"
     with log.open("wb") as stream:
@@ -201,6 +201,44 @@ def _failed(record: Record, sent) -> None:
 def _answered(record: Record, response) -> None:
     if response.status >= 400:
         record.refused.append(f"{response.status}: {response.url}")
+
+
+class Menu:
+    """The extractors' menu of a page, as a person uses it."""
+
+    def __init__(self, page) -> None:
+        self.page = page
+        self.box = page.locator("[role=combobox]")
+
+    @property
+    def chosen(self) -> str:
+        """The name of the chosen extractor."""
+        return self.page.input_value("input[name=encoder]")
+
+    def open(self) -> None:
+        """Open the list, and wait until it says what each extractor can do."""
+        self.box.click()
+        self.page.wait_for_function("() => document.querySelectorAll('.option-state:not(:empty)').length > 0")
+
+    def offered(self) -> list[str]:
+        """The names in the open list."""
+        return self.page.evaluate("[...document.querySelectorAll('[role=option]')].map((node) => node.dataset.name)")
+
+    def state(self, name: str) -> str:
+        """What the open list says of an extractor."""
+        return self.page.inner_text(f"[role=option][data-name={name}] .option-state").strip()
+
+    def choose(self, name: str) -> None:
+        """Open the list where it is closed, and click an extractor."""
+        if self.box.get_attribute("aria-expanded") != "true":
+            self.open()
+        self.page.click(f"[role=option][data-name={name}]")
+
+
+@pytest.fixture(scope="session")
+def menu() -> type[Menu]:
+    """`menu(page)` is the page's menu of extractors."""
+    return Menu
 
 
 @pytest.fixture(scope="session")

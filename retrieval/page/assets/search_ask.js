@@ -19,6 +19,7 @@ function settings() {
 // focus (where the focus goes when the answer is there), show (bring the answer into view on a narrow screen).
 // A plain request takes a fraction of the time of one of Gradio's events.
 async function ask(words, how = {}) {
+  leave();
   pending = how;
   say('.refusal', '');
   busy(how.said || 'Searching…');
@@ -61,12 +62,7 @@ function fillMenus(words) {
 // Only what fits the dataset is offered.
 function fillFitting(words) {
   const data = dataset();
-  const fitting = menus.encoders.filter((one) => one.takes.includes(data.ndim));
-  const options = (baseline) => fitting.filter((one) => one.baseline === baseline).map((one) => [one.name, one.title]);
-  fill(controls.encoder, [
-    {name: 'Networks', options: options(false)},
-    {name: 'Baselines', options: options(true)},
-  ].filter((group) => group.options.length), words.encoder);
+  offer(menus.encoders.filter((one) => one.takes.includes(data.ndim)), words.encoder);
   const side = (size) => (data.ndim === 3 ? `${size} × ${size} × ${size}` : `${size} × ${size}`);
   fill(controls.size, [{options: data.sizes.map((size) => [size, side(size)])}], words.size);
   const any = [['', 'Any class'], ...data.classes.map((name, label) => [label, name])];

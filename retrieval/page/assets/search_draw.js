@@ -4,12 +4,12 @@ const narrow = window.matchMedia('(max-width: 760px)'); // where the answer lies
 let value = {}; // what is shown
 
 function draw(next) {
-  if (!next?.kind) return;
+  if (!next?.kind || (next.run && next.run !== underway)) return;
   if (next.kind === 'working') return drawWorking(next);
   const how = pending || {};
   pending = null;
   idle();
-  find('.fraction').hidden = true;
+  ended();
   find('.found').dataset.serial = next.serial;
   if (next.kind === 'refusal') {
     say('.status', value.summary);
@@ -36,6 +36,7 @@ function drawFrame() {
   say('.notice', value.notice);
   find('.forget').hidden = !value.token;
   drawOwn(value.instead);
+  drawExtractor(value);
   say('.first-upload', value.first_upload);
 }
 
@@ -49,20 +50,41 @@ function drawProblem(how) {
   if (value.compute && how.eager) compute();
 }
 
-function compute() {
+// What takes long is an event of Gradio's, which says how far it is. Only the last one's words are drawn.
+let runs = 0;
+let underway = 0;
+
+function begin(event, said) {
   pending = {eager: false};
+  underway = runs += 1;
   find('.found').setAttribute('aria-busy', 'true');
-  find('.compute').hidden = true;
-  drawWorking({said: 'Getting ready…', fraction: null});
-  trigger('compute', {words: question});
+  for (const button of all('.compute, .fetch')) button.hidden = true;
+  find('.stop').hidden = event !== 'download';
+  drawWorking({said, fraction: null});
+  trigger(event, {words: question, run: underway});
+}
+
+function compute() {
+  begin('compute', 'Getting ready…');
 }
 
 function drawWorking({fraction, said}) {
   const bar = find('.fraction');
-  bar.hidden = false;
+  find('.underway').hidden = false;
   if (fraction === null) bar.removeAttribute('value');
   else bar.value = fraction;
   say('.status', said);
+}
+
+function ended() {
+  underway = 0;
+  find('.underway').hidden = true;
+}
+
+// Asking for something else stops a download; what came of it is kept.
+function leave() {
+  if (underway && !find('.stop').hidden) trigger('leave', {});
+  ended();
 }
 
 function drawAnswer() {
@@ -151,6 +173,7 @@ function drawFoot() {
 }
 
 find('.compute').addEventListener('click', compute);
+find('.stop').addEventListener('click', () => ask(question, {history: 'replace'}));
 find('.copy').addEventListener('click', async () => {
   const url = new URL(window.location);
   try {

@@ -16,9 +16,10 @@ function say(selector, text) {
 }
 
 // A sentence whose commands stand between backticks.
+const coded = (text) => text.split('`').map((part, place) => (place % 2 ? make('code', '', part) : part));
+
 function explain(selector, text) {
-  const parts = text.split('`').map((part, place) => (place % 2 ? make('code', '', part) : part));
-  find(selector).replaceChildren(...parts);
+  find(selector).replaceChildren(...coded(text));
 }
 
 // An img at its true pixels. Of a volume it keeps the address of its slices, and which one has the most to see.
