@@ -26,6 +26,9 @@ _NEEDED = (
     "torch",
     "keras",
     "timm",
+    "open_clip_torch",
+    "transformers",
+    "huggingface_hub",
     "numpy",
     "scipy",
     "opencv-python-headless",
@@ -149,14 +152,15 @@ def _sizes(sizes: list[int]) -> str:
 
 
 def _encoder(spec: EncoderSpec, roots: Roots) -> Check:
+    """Whether an extractor's weights are at hand; where they are not, their state, size, and how to get them."""
     name = f"weights {spec.name}"
     if spec.weights is None:
         return Check(name, "ok", "Needs none.")
     path = weights.locate(spec, roots)
     if path is not None:
-        return Check(name, "ok", f"At hand: {path}")
+        return Check(name, "ok", f"At hand ({spec.domain}): {path}")
     missing = weights.missing(spec)
-    return Check(name, "missing", missing.message, missing.remedy)
+    return Check(name, "missing", f"{missing.message} Domain: {spec.domain}.", missing.remedy)
 
 
 def _results(roots: Roots) -> Check:

@@ -5,17 +5,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from encoders.stand_in import Hub, served
 from PIL import Image
 
 from retrieval.datasets.catalogue import DATASETS, find_dataset
 from retrieval.datasets.opening import is_at_hand, open_split
-from retrieval.encoders.catalogue import ENCODERS
+from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.roots import Roots
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -43,12 +44,12 @@ def _environment(roots: Roots) -> dict[str, str]:
 def run(tmp_path: Path) -> Run:
     """Run `python -m retrieval` with these roots, from a folder that is not the checkout."""
 
-    def go(*words: object, roots: Roots) -> subprocess.CompletedProcess[str]:
+    def go(*words: object, roots: Roots, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         keep = {name: value for name, value in os.environ.items() if not name.startswith("RETRIEVAL_")}
         return subprocess.run(
             [sys.executable, "-m", "retrieval", *map(str, words)],
             cwd=tmp_path,
-            env=keep | {"HOME": str(tmp_path)} | _environment(roots),
+            env=keep | {"HOME": str(tmp_path)} | _environment(roots) | dict(environ or {}),
             capture_output=True,
             text=True,
             check=False,
@@ -86,19 +87,27 @@ def test_lists_every_dataset(run: Run, empty_roots: Roots) -> None:
 def test_lists_every_encoder_with_the_state_of_its_weights(run: Run, empty_roots: Roots) -> None:
     listed = _document(run("list", "encoders", "--format", "json", roots=empty_roots))
     assert [each["name"] for each in listed] == [spec.name for spec in ENCODERS]
-    assert all({"name", "library", "dim", "licence", "gated", "state"} <= each.keys() for each in listed)
+    told = {"name", "library", "dim", "licence", "gated", "state", "domain", "bytes", "page"}
+    assert all(told <= each.keys() for each in listed)
     states = {each["name"]: each["state"] for each in listed}
     assert states["pixels"] == states["efficientnet_lite0"] == "ready"
     assert states["densenet121"] == "downloadable"
+    assert states["uni"] == "gated"
+    sizes = {each["name"]: each["bytes"] for each in listed}
+    assert (sizes["pixels"], sizes["uni"]) == (None, 1_213_527_781)
 
 
 def test_people_get_an_aligned_table(run: Run, empty_roots: Roots) -> None:
     done = run("list", "encoders", roots=empty_roots)
     lines = done.stdout.splitlines()
     assert done.returncode == 0
-    assert lines[0].split()[:3] == ["name", "library", "dim"]
-    column = lines[0].index("library")
-    assert [line[column:].split()[0] for line in lines[1:]] == [spec.library for spec in ENCODERS]
+    columns = lines[0].split()
+    assert columns == ["name", "domain", "library", "dim", "gated", "state", "size", "title", "licence"]
+    for name in ("domain", "library"):
+        column = lines[0].index(name)
+        assert [line[column:].split()[0] for line in lines[1:]] == [getattr(spec, name) for spec in ENCODERS]
+    uni = next(line for line in lines if line.startswith("uni "))
+    assert " yes " in uni and " gated " in uni and " 1.2 GB " in uni
 
 
 def test_an_unknown_name_is_refused_with_the_nearest(run: Run, empty_roots: Roots) -> None:
@@ -143,6 +152,52 @@ def test_a_download_without_network_is_refused_in_a_sentence(run: Run, empty_roo
         error = _document(run("download", *what, "--format", "json", roots=empty_roots), code=1)["error"]
         assert error["message"] and error["remedy"]
     assert not list(empty_roots.cache.rglob("*.npz"))
+
+
+def test_a_download_of_weights_says_licence_gate_and_size_before_it_starts(run: Run, empty_roots: Roots) -> None:
+    done = run("download", "--encoder", "uni", roots=empty_roots)
+    assert (done.returncode, done.stdout) == (1, "")
+    told, refusal = done.stderr.split("Page: https://huggingface.co/MahmoodLab/UNI\n")
+    assert told.splitlines() == [
+        "Licence: CC-BY-NC-ND-4.0 (https://huggingface.co/MahmoodLab/UNI)",
+        "Gated: yes: the publisher gives them out after a login and consent",
+        "Size: about 1.2 GB",
+    ]
+    assert "HF_HUB_OFFLINE forbids downloads" in refusal and "RETRIEVAL_WEIGHTS" in refusal
+
+
+def test_a_gated_download_without_a_login_is_refused_with_the_page(run: Run, empty_roots: Roots) -> None:
+    with served(Hub(repo="MahmoodLab/UNI", gated=True)) as hub:
+        online = {"HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1", "HF_HUB_OFFLINE": "0"}
+        error = _document(
+            run("download", "--encoder", "uni", "--format", "json", roots=empty_roots, environ=online), code=1
+        )["error"]
+    assert [one.path.rpartition("/")[2] for one in hub.asked] == ["pytorch_model.bin"]
+    assert "no login was found here" in error["message"]
+    assert "https://huggingface.co/MahmoodLab/UNI" in error["remedy"] and "hf auth login" in error["remedy"]
+
+
+def test_weights_that_come_and_cannot_be_used_do_not_stay(run: Run, empty_roots: Roots) -> None:
+    source = find_encoder("rad_dino").weights
+    assert source is not None
+    content = b"not a checkpoint, though it is what lies on the Hub"
+    with served(Hub(repo=source.repo, files={source.revision: {source.filename: content}})) as hub:
+        online = {"HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1,localhost", "HF_HUB_OFFLINE": "0"}
+        words = ("download", "--encoder", "rad_dino", "--format", "json")
+        error = _document(run(*words, roots=empty_roots, environ=online), code=1)["error"]
+    assert "cannot be read" in error["message"] and "It was removed from the cache." in error["message"]
+    assert source.repo in error["remedy"]
+    assert [path for path in empty_roots.cache.rglob("*") if path.is_file() and content in path.read_bytes()] == []
+
+
+def test_fetched_weights_say_where_they_lie_and_what_they_are_known_by(run: Run, empty_roots: Roots) -> None:
+    document = _document(run("download", "--encoder", "efficientnet_lite0", "--format", "json", roots=empty_roots))
+    source = find_encoder("efficientnet_lite0").weights
+    assert source is not None
+    assert (document["digest"], document["verified"], document["revision"]) == (source.digest, True, None)
+    assert Path(document["file"]).stat().st_size == document["bytes"] == source.bytes
+    for_people = run("download", "--encoder", "efficientnet_lite0", roots=empty_roots).stdout.splitlines()
+    assert for_people == [document["file"], f"Digest of the tensors {source.digest}; verified."]
 
 
 def test_what_is_at_hand_is_not_fetched(run: Run, breast: Roots) -> None:

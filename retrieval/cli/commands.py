@@ -12,14 +12,15 @@ import typer
 from retrieval import doctor as examination
 from retrieval import evaluation, leaderboard
 from retrieval.cells import Cell, cell
-from retrieval.cli import asking, documents, texts
+from retrieval.cli import asking, documents, texts, verifying
 from retrieval.cli.answering import SAID_NO, Form, count_on_stderr, give, saying_no, share_on_stderr
 from retrieval.datasets import opening
 from retrieval.datasets.catalogue import DATASETS, find_dataset
 from retrieval.datasets.download import plain_size
 from retrieval.embeddings.embedding import Embeddings
-from retrieval.encoders import weights
+from retrieval.encoders import loading, weights
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
+from retrieval.errors import BadInput
 from retrieval.published import published_row
 from retrieval.ranking.neighbours import Side
 from retrieval.roots import Roots, roots_from_environment
@@ -94,8 +95,7 @@ def download(
     with saying_no(form):
         roots = roots_from_environment()
         document = _fetch_weights(encoder, roots) if encoder else _fetch_data(dataset or "", size, roots)
-    place = document["file"] or "Nothing to fetch: it comes with the product."
-    give(document, form, text=place)
+    give(document, form, text=texts.fetched(document))
 
 
 def _fetch_data(name: str, size: int | None, roots: Roots) -> dict:
@@ -106,9 +106,19 @@ def _fetch_data(name: str, size: int | None, roots: Roots) -> dict:
 
 
 def _fetch_weights(name: str, roots: Roots) -> dict:
+    """What is to be known beforehand goes to stderr; a file that came and cannot be used does not stay."""
     spec = find_encoder(name)
+    typer.echo(texts.terms(documents.encoder(spec, roots)), err=True)
     path = weights.fetch(spec, roots, progress=count_on_stderr(f"Weights of {spec.title}", shown=plain_size))
-    return {"encoder": spec.name, "file": str(path) if path else None}
+    try:
+        return documents.fetched(spec, loading.identify(spec, roots))
+    except BadInput as error:
+        if not weights.discard(path, roots):
+            raise
+        raise BadInput(
+            f"{error.message} It was removed from the cache.",
+            remedy=f"Fetch it again; if it comes like this again, tell its publisher: {weights.page(spec)}",
+        ) from error
 
 
 @app.command()
@@ -205,6 +215,9 @@ def search(
     give(document, form, text=texts.answers(document))
     if any(query["error"] for query in document["queries"]):
         raise typer.Exit(SAID_NO)
+
+
+app.command()(verifying.verify)
 
 
 @app.command("leaderboard")

@@ -38,7 +38,10 @@ def dataset(spec: Dataset, roots: Roots) -> dict[str, Any]:
 
 
 def encoder(spec: EncoderSpec, roots: Roots) -> dict[str, Any]:
-    """An EncoderSpec, and whether its weights are `ready`, `downloadable` or `missing`."""
+    """An EncoderSpec, and whether its weights are `ready`, `downloadable`, `gated` or `missing`.
+
+    `bytes`: of the weights file; null where it is not known or there is none. `page`: the publisher's.
+    """
     return {
         "name": spec.name,
         "title": spec.title,
@@ -53,7 +56,25 @@ def encoder(spec: EncoderSpec, roots: Roots) -> dict[str, Any]:
         "gated": spec.gated,
         "baseline": spec.baseline,
         "domain": spec.domain,
+        "bytes": (spec.weights.bytes if spec.weights else 0) or None,
+        "page": weights.page(spec),
+        "unverified": list(spec.unverified),
         "state": weights.state(spec, roots),
+    }
+
+
+def fetched(spec: EncoderSpec, found: weights.Weights) -> dict[str, Any]:
+    """Where an extractor's weights lie, and how far they are known to be the publisher's."""
+    return {
+        "encoder": spec.name,
+        "file": str(found.path) if found.path else None,
+        "digest": found.digest,
+        "revision": found.revision or None,
+        "verified": found.verified,
+        "bytes": found.path.stat().st_size if found.path else None,
+        "licence": spec.licence,
+        "licence_url": spec.licence_url,
+        "gated": spec.gated,
     }
 
 

@@ -5,12 +5,13 @@ from itertools import groupby
 from typing import Any
 
 from retrieval.cli.tables import table
+from retrieval.datasets.download import plain_size
 from retrieval.doctor import Check
 from retrieval.leaderboard import Figures, Row
 
 _LISTED = {
     "datasets": ("name", "title", "ndim", "task", "classes", "sizes", "at_hand", "licence"),
-    "encoders": ("name", "library", "dim", "licence", "gated", "state", "title"),
+    "encoders": ("name", "domain", "library", "dim", "gated", "state", "size", "title", "licence"),
     "results": ("dataset", "size", "encoder", "protocol", "n_queries", "verified", "ACC@1", "mMV@5", "mAP@5"),
 }
 _MARKS = {"ok": "ok     ", "missing": "MISSING", "note": "note   "}
@@ -42,6 +43,26 @@ def examination(checks: Iterable[Check]) -> str:
         if check.remedy:
             lines.append(f"         {check.remedy}")
     return "\n".join(lines)
+
+
+def terms(encoder: Mapping[str, Any]) -> str:
+    """What to know of an extractor's weights before they are fetched."""
+    size = f"about {plain_size(encoder['bytes'])}" if encoder["bytes"] else "not known"
+    gated = "yes: the publisher gives them out after a login and consent" if encoder["gated"] else "no"
+    url = f" ({encoder['licence_url']})" if encoder["licence_url"] else ""
+    page = [f"Page: {encoder['page']}"] if encoder["page"] else []
+    return "\n".join([f"Licence: {encoder['licence']}{url}", f"Gated: {gated}", f"Size: {size}", *page])
+
+
+def fetched(document: Mapping[str, Any]) -> str:
+    """Where data or weights lie; of weights also what they are known by."""
+    if not document["file"]:
+        return "Nothing to fetch: it comes with the product."
+    if "digest" not in document:
+        return document["file"]
+    revision = f", revision {document['revision']}" if document["revision"] else ""
+    known = "verified" if document["verified"] else "NOT verified: nobody has told this product what to compare it with"
+    return f"{document['file']}\nDigest of the tensors {document['digest']}{revision}; {known}."
 
 
 def evaluation(document: Mapping[str, Any]) -> str:
@@ -83,7 +104,8 @@ def board(rows: Sequence[Row]) -> str:
 
 def _listed(record: Mapping[str, Any]) -> dict[str, Any]:
     metrics = {name: _rounded(value) for name, value in record.get("metrics", {}).items()}
-    return {**record, **metrics, "classes": len(record.get("classes", ()))}
+    size = plain_size(record["bytes"]) if record.get("bytes") else None
+    return {**record, **metrics, "size": record.get("size", size), "classes": len(record.get("classes", ()))}
 
 
 def _answer(query: Mapping[str, Any]) -> str:
