@@ -5,13 +5,16 @@ import hashlib
 import importlib.util
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from retrieval import artifacts, evaluation, leaderboard, search
+from retrieval.cells import cell
 from retrieval.encoders import checkpoints, loading, weights, with_timm
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.encoders.specs import EncoderSpec, WeightsSource
@@ -66,6 +69,38 @@ def test_a_digest_does_not_know_how_tensors_lie_in_memory():
     assert tensors_digest({"a": tensor}) == tensors_digest({"a": np.asfortranarray(tensor)})
 
 
+def test_a_digest_holds_one_tensor_at_a_time():
+    class Lazy(Mapping):
+        """Eight tensors of 8 MB, made when they are asked for."""
+
+        def __getitem__(self, name: str) -> np.ndarray:
+            return np.full((2_000_000,), int(name), np.float32)
+
+        def __iter__(self) -> Iterator[str]:
+            return (str(number) for number in range(8))
+
+        def __len__(self) -> int:
+            return 8
+
+    same = tensors_digest(dict(Lazy()))
+    tracemalloc.start()
+    assert tensors_digest(Lazy()) == same
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.5 * 8_000_000
+
+
+def test_halved_floats_are_widened_one_at_a_time_for_the_digest(weighted: Roots, tiny: EncoderSpec):
+    import torch
+
+    spec = named(tiny, "tiny.pth")
+    tensors = {"a": torch.randn(100), "b": torch.arange(3), "c": torch.tensor(2.0)}
+    torch.save({**tensors, "a": tensors["a"].bfloat16()}, place(weighted, spec))
+    wide = {**tensors, "a": tensors["a"].bfloat16().float()}
+    expected = tensors_digest({name: tensor.numpy() for name, tensor in wide.items()})
+    assert loading.identify(spec, weighted).digest == expected
+
+
 @pytest.mark.parametrize("container", ["zip", "old", "reversed", "safetensors"])
 def test_the_same_tensors_in_any_container_are_the_same_weights(
     container: str, weighted: Roots, tiny: EncoderSpec, tiny_tensors: dict
@@ -93,6 +128,33 @@ def test_a_container_is_opened_once_and_remembered(weighted: Roots, tiny: Encode
     assert weights.identify(tiny, weighted, never) == found
     moved = dataclasses.replace(weighted, weights=path.parents[1].rename(path.parents[2] / "elsewhere"))
     assert weights.identify(tiny, moved, never).verified
+
+
+def test_the_checksum_of_a_large_file_is_remembered_while_the_file_stays_the_same(
+    weighted: Roots, tiny: EncoderSpec, tiny_tensors: dict, monkeypatch: pytest.MonkeyPatch
+):
+    from safetensors.torch import save_file
+
+    monkeypatch.setattr(weights, "_LARGE", 1000)
+    path = place(weighted, tiny)
+    save_file(tiny_tensors, path)
+    found = loading.identify(tiny, weighted)
+    read: list[Path] = []
+    digest_of = artifacts.file_digest
+
+    def watched(path: Path, algorithm: str = "sha256") -> str:
+        read.append(path)
+        return digest_of(path, algorithm)
+
+    monkeypatch.setattr(artifacts, "file_digest", watched)
+    assert loading.identify(tiny, weighted) == found
+    assert read == []
+    save_file({name: tensor + 1 for name, tensor in tiny_tensors.items()}, path)
+    assert loading.identify(tiny, weighted).digest != found.digest
+    assert read == [path]
+    for memory in (b"[]", b"{", b'{"%s": 3}' % str(path).encode()):
+        (weighted.cache / "weights" / "files.json").write_bytes(memory)
+        assert not loading.identify(tiny, weighted).verified
 
 
 @pytest.mark.parametrize("memory", [b"", b"[]", b"{", b'{"sha256:0": 1}', b"\xff"])
@@ -230,6 +292,73 @@ def test_weights_that_only_the_user_can_get_are_missed_with_the_folder(empty_roo
             ask()
         assert "tiny.safetensors" in caught.value.message
         assert caught.value.remedy == "Put the file into the folder tiny of RETRIEVAL_WEIGHTS."
+
+
+REPO = {"repo": "owner/name", "bytes": 1_200_000_000}
+
+
+@pytest.mark.parametrize(
+    ("source", "gated", "state", "message", "remedy"),
+    [
+        (REPO, False, "downloadable", "are not at hand.", "Run: python -m retrieval download --encoder tiny; or put"),
+        (REPO, True, "gated", "after a login and consent (gated).", "Accept the terms at https://huggingface.co/owner"),
+        ({"package": "no_such_package"}, False, "missing", "which is not installed.", "install --no-deps no_such_pack"),
+        (
+            {},
+            False,
+            "missing",
+            "are not at hand.",
+            "Put the file into the folder tiny of RETRIEVAL_WEIGHTS. Their page",
+        ),
+    ],
+    ids=["hub", "gated", "package", "by hand"],
+)
+def test_each_state_has_its_own_sentence(
+    source: dict, gated: bool, state: str, message: str, remedy: str, empty_roots: Roots, tiny: EncoderSpec
+):
+    spec = dataclasses.replace(named(tiny, "w.bin", **source), gated=gated, licence_url="https://example.org/licence")
+    assert weights.state(spec, empty_roots) == state
+    said = weights.missing(spec)
+    assert said.message.startswith(
+        "The weights of Tiny (random) (w.bin" + (", about 1.2 GB)" if "repo" in source else ")")
+    )
+    assert message in said.message and remedy in said.remedy
+    if "repo" in source:
+        assert "https://huggingface.co/owner/name" in said.remedy and "RETRIEVAL_WEIGHTS" in said.remedy
+
+
+def test_a_gated_extractor_whose_weights_are_at_hand_is_ready(weighted: Roots, tiny: EncoderSpec):
+    spec = dataclasses.replace(named(tiny, "w.bin", **REPO), gated=True)
+    place(weighted, spec).write_bytes(b"")
+    assert weights.state(spec, weighted) == "ready"
+
+
+def test_nothing_stored_is_of_weights_that_nobody_has_seen(empty_roots: Roots, tiny: EncoderSpec, listed: Callable):
+    listed(
+        dataclasses.replace(named(tiny, "w.bin", **REPO), weights=WeightsSource(filename="w.bin", repo="owner/name"))
+    )
+    asked = cell("phantoms", 64, "tiny")
+    parts = evaluation.marks(asked, empty_roots)
+    assert (parts.weights, parts.verified) == ("", False)
+    readiness = search.readiness(asked, empty_roots)
+    assert (readiness.state, readiness.uploads) == ("unavailable", False)
+    assert "owner/name" in readiness.remedy
+    assert not [row for row in leaderboard.leaderboard(empty_roots, synthetic=True) if row.encoder == "tiny"]
+
+
+def test_only_what_lies_in_the_products_cache_is_discarded(weighted: Roots, tiny: EncoderSpec):
+    own = place(weighted, tiny)
+    own.write_bytes(b"own")
+    assert not weights.discard(own, weighted) and not weights.discard(None, weighted)
+    assert own.exists()
+    snapshot = weighted.cache / "hub" / "models--a--b" / "snapshots" / ("1" * 40) / "w.bin"
+    blob = snapshot.parents[2] / "blobs" / "2"
+    for path in (snapshot, blob):
+        path.parent.mkdir(parents=True)
+    blob.write_bytes(b"kept")
+    snapshot.symlink_to(blob)
+    assert weights.discard(snapshot, weighted)
+    assert not snapshot.is_symlink() and not blob.exists()
 
 
 def test_what_shipped_embeddings_were_made_with_is_known_without_the_weights(empty_roots: Roots):
