@@ -8,6 +8,7 @@ import pytest
 import torch
 from encoders import dinov2_names, upstream
 
+from retrieval.encoders import configs
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import BadInput
@@ -199,3 +200,36 @@ def test_an_odd_border_is_halved_down_as_transformers_does():
     np.testing.assert_allclose(network_input(picture[None], spec.pixels)[0], expected, rtol=0, atol=1e-6)
     other = dataclasses.replace(spec.pixels, centre="even")
     assert np.abs(network_input(picture[None], other)[0] - expected).max() > 0.1
+
+
+# --- what the publishers' config files settle
+
+PROCESSOR = {
+    "crop_size": {"height": 224, "width": 224},
+    "do_center_crop": True,
+    "do_normalize": True,
+    "image_mean": [0.485, 0.456, 0.406],
+    "image_std": [0.229, 0.224, 0.225],
+    "size": {"shortest_edge": 224},
+}
+
+
+@pytest.mark.parametrize(("said", "kernel"), [(2, "pil_bilinear"), (3, "pil_bicubic")])
+def test_phikons_processor_settles_the_kernel_and_nothing_else(said: int, kernel: str):
+    spec = find_encoder("phikon_v2")
+    found = configs.settled(spec, {**PROCESSOR, "resample": said})
+    assert spec.pixels is not None and found.pixels == dataclasses.replace(spec.pixels, interpolation=kernel)
+    assert found.slices == found.pixels and found.unverified == () and len(spec.unverified) == 1
+
+
+@pytest.mark.parametrize("side", [224, 518])
+def test_midnights_config_settles_the_stored_size(side: int):
+    spec = find_encoder("midnight_12k")
+    found = configs.settled(spec, {"image_size": side, "patch_size": 14, "use_swiglu_ffn": True})
+    assert found.unverified == () and len(spec.unverified) == 1
+    assert (found.pixels, found.arguments) == (spec.pixels, spec.arguments)
+
+
+def test_another_networks_config_is_refused():
+    with pytest.raises(BadInput, match=r"use_swiglu_ffn is False"):
+        configs.settled(find_encoder("midnight_12k"), {"image_size": 518, "use_swiglu_ffn": False})

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from retrieval.encoders.literals.namings import DINOV2, DINOV2_REGISTERS
 from retrieval.encoders.literals.normalisations import HALF, IMAGENET_MEAN, IMAGENET_STD
-from retrieval.encoders.specs import EncoderSpec, Pixels, Step, WeightsSource
+from retrieval.encoders.specs import EncoderSpec, Pixels, Rule, Step, WeightsSource
 
 # As transformers' BitImageProcessor halves an odd border.
 _PHIKON = Pixels(
@@ -58,7 +58,16 @@ ENCODERS = (
         ms_at_224=190,
         parameters=303_350_784,
         unverified=(
-            "That pictures are resized with the bicubic kernel: the repository's processor says so, and was not read.",
+            "That pictures are resized with the bicubic kernel: the repository's processor rules, and was not read.",
+        ),
+        rules=(
+            Rule("resample", "pixels.interpolation", settles="bicubic kernel"),
+            Rule("size", "pixels.size"),
+            Rule("crop_size", "pixels.crop"),
+            Rule("do_center_crop", "pixels.crop"),
+            Rule("image_mean", "pixels.mean"),
+            Rule("image_std", "pixels.std"),
+            Rule("do_normalize", must=(True,)),
         ),
     ),
     EncoderSpec(
@@ -94,6 +103,11 @@ ENCODERS = (
         unverified=(
             "Whether its positions are stored for 224 or for 518 pixels. Those for 518 are resampled here as "
             "transformers 5 does it (bicubic, to the exact size, no antialiasing); its early versions did otherwise.",
+        ),
+        rules=(
+            Rule("image_size", must=(224, 518), settles="positions are stored"),
+            Rule("patch_size", must=(14,)),
+            Rule("use_swiglu_ffn", must=(True,)),
         ),
     ),
     EncoderSpec(
