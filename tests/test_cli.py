@@ -200,6 +200,26 @@ def test_fetched_weights_say_where_they_lie_and_what_they_are_known_by(run: Run,
     assert for_people == [document["file"], f"Digest of the tensors {source.digest}; verified."]
 
 
+def test_other_weights_than_the_known_ones_are_called_so(run: Run, empty_roots: Roots, tmp_path: Path) -> None:
+    import torch
+
+    found = {}
+    for name in ("efficientnet_lite0", "rad_dino"):
+        source = find_encoder(name).weights
+        assert source is not None
+        snapshot = tmp_path / "weights" / name / "snapshots" / ("0" * 40)
+        snapshot.mkdir(parents=True)
+        torch.save({"weight": torch.ones(3)}, snapshot / "pytorch_model.bin")
+        (snapshot / "pytorch_model.bin").rename(
+            snapshot / (source.filename if "lite0" in name else "pytorch_model.bin")
+        )
+        own = replace(empty_roots, weights=tmp_path / "weights")
+        found[name] = run("download", "--encoder", name, roots=own).stdout
+    assert "NOT verified: other tensors than the ones that are known (aefcda92" in found["efficientnet_lite0"]
+    assert f"revision {'0' * 40} (not the pinned 2ec9ca0e" in found["rad_dino"]
+    assert "NOT verified: nobody has told this product what to compare them with" in found["rad_dino"]
+
+
 def test_what_is_at_hand_is_not_fetched(run: Run, breast: Roots) -> None:
     document = _document(run("download", "--dataset", "breastmnist", "--format", "json", roots=breast))
     assert (document["dataset"], document["size"]) == ("breastmnist", 28)

@@ -60,9 +60,18 @@ def fetched(document: Mapping[str, Any]) -> str:
         return "Nothing to fetch: it comes with the product."
     if "digest" not in document:
         return document["file"]
-    revision = f", revision {document['revision']}" if document["revision"] else ""
-    known = "verified" if document["verified"] else "NOT verified: nobody has told this product what to compare it with"
-    return f"{document['file']}\nDigest of the tensors {document['digest']}{revision}; {known}."
+    revision, pinned = document["revision"], document["pinned_revision"]
+    at = f", revision {revision}" if revision else ""
+    at += f" (not the pinned {pinned})" if revision and pinned not in (None, revision) else ""
+    return f"{document['file']}\nDigest of the tensors {document['digest']}{at}; {_known(document)}."
+
+
+def _known(document: Mapping[str, Any]) -> str:
+    if document["verified"]:
+        return "verified"
+    if document["expected_digest"]:
+        return f"NOT verified: other tensors than the ones that are known ({document['expected_digest']})"
+    return "NOT verified: nobody has told this product what to compare them with"
 
 
 def evaluation(document: Mapping[str, Any]) -> str:

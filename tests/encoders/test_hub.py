@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from encoders.stand_in import FIRST, SECOND, Hub, served
 
+from retrieval import artifacts
 from retrieval.encoders import hub as client
 from retrieval.encoders.specs import WeightsSource
 
@@ -314,6 +315,13 @@ def test_a_cache_that_cannot_be_written_is_a_sentence(ask: Ask, cache: Path):
     cache.write_text("a file where the folder should be")
     said = ask()
     assert "cannot be written" in said["error"] and "RETRIEVAL_CACHE" in said["remedy"]
+
+
+def test_two_do_not_fetch_the_same_at_once(ask: Ask, hub: Hub, cache: Path):
+    with artifacts.lock(cache / "hub" / "models--owner--name.lock", what="this test"):
+        said = ask()
+    assert said["kind"] == "Busy" and "the download of Tiny" in said["error"]
+    assert hub.transfers() == []
 
 
 @pytest.mark.parametrize("way", ["HF_HUB_OFFLINE", "no network"])
