@@ -16,7 +16,12 @@ SOURCE = "arXiv 2409.09430"
 METRICS = ("mAP@5", "mMV@5", "ACC@1", "ACC@3", "ACC@5")
 COUNTED = METRICS[1:]
 
+# Its four networks in Keras. Their 2D rows come from another print than all others, which cuts off after two decimals
+# (each of 139 figures for which cutting and rounding differ); their 3D rows are partly cut and partly rounded.
+CNNS = ("vgg19", "resnet50", "densenet121", "efficientnetv2m")
+
 _RESULTS, _HITS = "published_results.csv", "published_hits.csv"
+_ENLARGED = 32  # the side to which its code as it was published enlarges size 28
 _LAST_DIGIT = 0.01  # figures are rounded to it or cut off after it
 
 
@@ -60,6 +65,26 @@ def published_row(
 ) -> PublishedRow | None:
     """The study's row for a Cell's names; None where it has none, as for every protocol but `paper`."""
     return _by_address(roots).get((dataset, size, encoder)) if protocol == PROTOCOL else None
+
+
+def rounding(row: PublishedRow, *, ndim: int) -> tuple[float, float]:
+    """How far below and above a printed mAP@5 the exact figure may lie, in percent points: cut off, or rounded."""
+    if row.encoder not in CNNS:
+        return -_LAST_DIGIT / 2, _LAST_DIGIT / 2
+    return (0.0, _LAST_DIGIT) if ndim == 2 else (-_LAST_DIGIT / 2, _LAST_DIGIT)
+
+
+def orders_ties(row: PublishedRow, *, ndim: int) -> bool:
+    """Whether its code says which of two equal distances comes first: not for its foundation models in 2D."""
+    return row.encoder in CNNS or ndim == 3
+
+
+def says_input(row: PublishedRow) -> bool:
+    """Whether it says at which size its pictures were given: not whether 28 was enlarged to 32 for foundation models.
+
+    Keras takes nothing smaller than 32; the others take both.
+    """
+    return row.encoder in CNNS or row.size >= _ENLARGED
 
 
 def _by_address(roots: Roots) -> dict[tuple[str, int, str], PublishedRow]:

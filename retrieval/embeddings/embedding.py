@@ -74,15 +74,16 @@ def _recipe(spec: EncoderSpec) -> dict[str, Any]:
     return {name: part for name, part in parts.items() if part not in ({}, asdict(Layout()), [])}
 
 
-def key_of(dataset: Dataset, size: int, split: str, spec: EncoderSpec) -> str:
-    """Where the Embeddings of a split lie, relative to a root."""
-    return f"embeddings/{dataset.name}/{size}/{spec.name}/{split}"
+def key_of(dataset: Dataset, size: int, split: str, spec: EncoderSpec, variant: str = "") -> str:
+    """Where the Embeddings of a split lie, relative to a root; those of a variant of the spec beside its own."""
+    name = f"{spec.name}.{variant}" if variant else spec.name  # a point is in no encoder's name
+    return f"embeddings/{dataset.name}/{size}/{name}/{split}"
 
 
-def stored(split: Split, spec: EncoderSpec, weights: Weights, roots: Roots) -> Embeddings | None:
+def stored(split: Split, spec: EncoderSpec, weights: Weights, roots: Roots, *, variant: str = "") -> Embeddings | None:
     """The Embeddings on disk, if they are there, sound and not stale."""
     mark = _mark(split, spec, weights.digest)
-    found = artifacts.load(roots.lookup, _key(split, spec), fingerprint=mark)
+    found = artifacts.load(roots.lookup, _key(split, spec, variant), fingerprint=mark)
     if found is None:
         return None
     return Embeddings(found.arrays["vectors"], mark, split.verified and weights.verified, found.meta)
@@ -95,26 +96,28 @@ def embed(
     spec: EncoderSpec,
     roots: Roots,
     *,
+    variant: str = "",
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Embeddings:
     """The Embeddings of a split, computed if they are not on disk; `progress` gets words and a share, 0 to 1.
 
-    By the spec as the config file beside its weights rules.
+    By the spec as the config file beside its weights rules. `variant` names a spec that differs from the catalogue's,
+    so that neither takes the other's place on disk.
     """
     spec = configs.at_hand(spec, roots)
     split = open_split(dataset, size, split_name, roots)
     weights = loading.identify(spec, roots)
-    found = stored(split, spec, weights, roots)
+    found = stored(split, spec, weights, roots, variant=variant)
     if found is not None:
         return found
-    key = _key(split, spec)
+    key = _key(split, spec, variant)
     with artifacts.lock(roots.cache / f"{key}.lock", what=f"the embeddings of {dataset.title} by {spec.title}"):
-        made = stored(split, spec, weights, roots)  # by another process, just now
+        made = stored(split, spec, weights, roots, variant=variant)  # by another process, just now
         if made is None:
             encoder = loading.load(spec, roots, device=device)
             _make(split, encoder, roots, key, _mark(split, spec, weights.digest), progress)
-            made = stored(split, spec, weights, roots)
+            made = stored(split, spec, weights, roots, variant=variant)
     if made is None:
         raise RuntimeError(f"{key} was written but cannot be read back")
     return made
@@ -157,8 +160,8 @@ def _distinct(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first, places
 
 
-def _key(split: Split, spec: EncoderSpec) -> str:
-    return key_of(split.dataset, split.size, split.name, spec)
+def _key(split: Split, spec: EncoderSpec, variant: str) -> str:
+    return key_of(split.dataset, split.size, split.name, spec, variant)
 
 
 def _mark(split: Split, spec: EncoderSpec, weights_digest: str) -> str:

@@ -215,6 +215,7 @@ class EncoderSpec:
         parameters: Numbers in the network that makes the feature; 0 where it is not known.
         text: Its text side, if it has one.
         study: What to know when comparing with arXiv 2409.09430; empty where it is not among the study's.
+        incomparable: Why no right implementation can meet the study's rows, where none can: part of a sentence.
         overlaps: Datasets whose source is, or may be, in its training, each with the evidence as a sentence.
         unverified: Facts that were written from memory, each a sentence; a config file at hand rules over them.
         on_purpose: Where the pixels differ from the authors' own transform, and why.
@@ -247,6 +248,7 @@ class EncoderSpec:
     parameters: int = 0
     text: TextTower | None = None
     study: str = ""
+    incomparable: str = ""
     overlaps: Mapping[str, str] = field(default_factory=dict)
     unverified: tuple[str, ...] = ()
     on_purpose: str = ""
