@@ -66,6 +66,8 @@ def _read(path: Path, layout: Layout) -> Any:
             # mapped into memory where the container allows it: the optimizer beside the weights is never read
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        raise refused(path, error) if "Unsupported global" in str(error) else unreadable(path, error) from error
+        # torch's own text is long, and advises to read the file with everything allowed
+        damaged = unreadable(path, ValueError("it is not what PyTorch saves"))
+        raise refused(path, error) if "Unsupported global" in str(error) else damaged from error
     except (*_DAMAGED, safetensors.SafetensorError) as error:
         raise unreadable(path, error) from error
