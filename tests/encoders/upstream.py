@@ -33,12 +33,15 @@ def shallow(keys: Mapping[str, Any], depth: int) -> dict[str, Any]:
 
 
 def random_tensors(keys: Mapping[str, tuple[int, ...]], *, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Small random weights for names and shapes: norms near one, so that features neither vanish nor explode."""
+    """Small random weights for names and shapes: norms near one, so that features neither vanish nor explode.
+
+    Tokens and position grids (1, ...) are of the pictures' own order, so that a wrong one shows in the feature.
+    """
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, shape in keys.items():
         noise = torch.randn(shape, generator=generator)
-        fan = math.prod(shape[1:]) if len(shape) > 1 else 1
+        fan = math.prod(shape[1:]) if len(shape) > 1 and shape[0] > 1 else 1
         centred = name.endswith(("norm.weight", "gamma", "lambda1", "running_var")) or (
             len(shape) == 1 and name.endswith(".weight")
         )
