@@ -45,12 +45,11 @@ def settled(spec: EncoderSpec, config: Mapping[str, Any]) -> EncoderSpec:
         said = _entry(config, rule)
         if said is None:
             continue
-        if rule.must and said not in rule.must:
+        name = rule.target or rule.key
+        means = _facts(spec, rule, said) if rule.target else {name: said}
+        if rule.must and name in means and means[name] not in rule.must:
             raise _contradicted(spec, rule, said)
-        if rule.target:
-            facts |= _facts(spec, rule, said)
-        elif rule.settles:
-            facts[rule.key] = said
+        facts |= means if rule.target or rule.settles else {}
     return applied(spec, tuple(facts.items()))
 
 
@@ -111,11 +110,11 @@ def _read(path: Path, size: int, mtime_ns: int) -> Mapping[str, Any]:
 
 
 def _entry(config: Mapping[str, Any], rule: Rule) -> Any:
-    """What the file says under a dotted key; what its absence says, where there is none."""
-    found: Any = config
-    for name in rule.key.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return rule.absent if found is None else found
+    """What the file says under a dotted key; what its absence says, where what would hold it is there."""
+    *outer, last = rule.key.split(".")
+    holder = _present(config, outer)
+    found = holder.get(last) if isinstance(holder, Mapping) else None
+    return rule.absent if found is None and isinstance(holder, Mapping) else found
 
 
 def _facts(spec: EncoderSpec, rule: Rule, said: Any) -> dict[str, Any]:

@@ -175,8 +175,9 @@ class Rule:
         key: Where it stands in the file, dotted: `preprocess_cfg.mean`.
         target: What it rules over: a field of the pixels (`pixels.mean`), or an argument (`arguments.mlp_ratio`; dotted
             further for one inside another). Empty: over nothing.
-        must: What it may say, where that is not open: a file that says otherwise is another network's.
-        absent: What a file without this entry says; None: nothing.
+        must: What the target may become, or the entry say, where that is not open: a file that says otherwise is
+            another network's.
+        absent: What a file without this entry says, if it has the part that would hold it; None: nothing.
         settles: Words of the sentence in `unverified` that is settled once all its rules have been met.
     """
 

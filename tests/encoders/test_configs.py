@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from encoders import upstream
 
 from retrieval import evaluation, search
 from retrieval.answers import ItemQuery
 from retrieval.cells import Cell, cell
 from retrieval.embeddings import embedding
 from retrieval.encoders import configs, loading
-from retrieval.encoders.catalogue import ENCODERS
+from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.encoders.specs import EncoderSpec, Pixels, Rule, WeightsSource
 from retrieval.errors import BadInput
 from retrieval.roots import Roots
@@ -183,6 +184,22 @@ def test_what_is_not_open_has_to_be_as_it_is():
         configs.settled(spec, {"image_size": 448})
 
 
+def test_a_target_may_be_open_to_some_values_only():
+    spec = with_rules(Rule("crop_size", "pixels.crop", must=(224,)))
+    for said in (224, {"height": 224, "width": 224}):
+        found = configs.settled(spec, {"crop_size": said})
+        assert found.pixels is not None and found.pixels.crop == 224
+    with pytest.raises(BadInput, match="has 224, so"):
+        configs.settled(spec, {"crop_size": 384})
+
+
+def test_an_absent_entry_says_something_only_where_its_part_is_there():
+    spec = with_rules(Rule("model_cfg.quick_gelu", "arguments.inner.quick", absent=False))
+    assert configs.settled(spec, {"model_cfg": {}}).arguments["inner"]["quick"] is False
+    assert configs.settled(spec, {"model_cfg": {"quick_gelu": True}}).arguments["inner"]["quick"] is True
+    assert configs.settled(spec, {}) is spec
+
+
 def test_a_record_gives_its_facts_back():
     found = configs.settled(SPEC, PROCESSOR)
     record = json.loads(json.dumps(configs.as_record(found)))
@@ -204,6 +221,35 @@ def test_every_literals_rules_hold_together(spec: EncoderSpec):
             assert rule.target.removeprefix("pixels.") in configs.PIXELS, rule
         else:
             assert not rule.target or rule.target.startswith("arguments."), rule
+
+
+# --- the catalogue's own
+
+
+def test_what_rad_dinos_processor_says_is_what_reaches_the_network():
+    from transformers import BitImageProcessorPil
+
+    spec = find_encoder("rad_dino")
+    processor: Any = BitImageProcessorPil(
+        size={"shortest_edge": 540}, crop_size=518, resample=2, image_mean=[0.5, 0.4, 0.3], image_std=[0.2, 0.25, 0.3]
+    )
+    found = configs.settled(spec, json.loads(processor.to_json_string()))
+    upstream.check_pixels(found, lambda picture: processor(picture)["pixel_values"][0])
+    assert found.slices == found.pixels and found.pixels != spec.pixels
+    assert spec.unverified and not found.unverified
+    with pytest.raises(BadInput, match="crop_size is .*; the encoder that is written here has 518"):
+        configs.settled(spec, json.loads(BitImageProcessorPil(crop_size=224).to_json_string()))
+
+
+def test_what_h0_minis_config_says_is_what_it_is_built_with():
+    spec = find_encoder("h0_mini")
+    said = {"model_args": {"img_size": 224, "init_values": 1e-5, "mlp_ratio": 4, "reg_tokens": 4}, "global_pool": ""}
+    found = configs.settled(spec, said)
+    assert found.arguments == {**spec.arguments, "mlp_ratio": 4}
+    assert upstream.parameters_of(found) < upstream.parameters_of(spec)
+    assert len(found.unverified) == len(spec.unverified) - 1
+    with pytest.raises(BadInput, match=r"model_args\.reg_tokens is 0; the encoder that is written here has 4"):
+        configs.settled(spec, {"model_args": {"reg_tokens": 0}})
 
 
 # --- beside the weights

@@ -63,7 +63,7 @@ ENCODERS = (
         rules=(
             Rule("resample", "pixels.interpolation", settles="bicubic kernel"),
             Rule("size", "pixels.size"),
-            Rule("crop_size", "pixels.crop"),
+            Rule("crop_size", "pixels.crop", must=(224,)),
             Rule("do_center_crop", "pixels.crop"),
             Rule("image_mean", "pixels.mean"),
             Rule("image_std", "pixels.std"),

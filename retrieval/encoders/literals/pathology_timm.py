@@ -3,6 +3,7 @@
 from retrieval.encoders.literals.namings import DINOV2
 from retrieval.encoders.literals.normalisations import IMAGENET_MEAN, IMAGENET_STD
 from retrieval.encoders.literals.pathology_pixels import BIOPTIMUS, GIGAPATH, IMAGENET_224
+from retrieval.encoders.literals.publisher_rules import TIMM_REGISTERS
 from retrieval.encoders.specs import EncoderSpec, Layout, Pixels, Step, WeightsSource
 
 _CLS = (Step("cls"),)
@@ -92,6 +93,7 @@ ENCODERS = (
             "The network's arguments were written from memory, as the only ones of 85.7 million numbers: 4 registers "
             "and gated layers of ratio 5.33334 (the Hub's config.json settles it).",
         ),
+        rules=TIMM_REGISTERS,
         on_purpose="The authors expect tiles of 224 pixels: the shorter side is brought to 224 by bicubic "
         "interpolation and the middle is kept, where others squash.",
     ),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from retrieval.encoders.literals.namings import DINOV2
 from retrieval.encoders.literals.normalisations import IMAGENET_MEAN, IMAGENET_STD
+from retrieval.encoders.literals.publisher_rules import PROCESSOR_518
 from retrieval.encoders.specs import EncoderSpec, Layout, Pixels, Step, WeightsSource
 
 # As transformers' BitImageProcessor halves an odd border.
@@ -57,6 +58,7 @@ ENCODERS = (
             files=("backbone_compatible.safetensors", "pytorch_model.bin"),
             repo="microsoft/rad-dino",
             revision="2ec9ca0e7a73c23aded999b844acd2f07c7e46b9",
+            config="preprocessor_config.json",
             bytes=346_345_912,
         ),
         licence="MIT",
@@ -70,6 +72,11 @@ ENCODERS = (
             "chestmnist": "Trained on public chest X-rays of three countries (its card). That ChestX-ray14, the "
             "dataset's source, is among them is from memory; training_images.csv in its repository settles it.",
         },
+        unverified=(
+            "Mean, deviation and kernel of its pictures: they are those that its users give; its processor file was "
+            "not read.",
+        ),
+        rules=PROCESSOR_518,
     ),
     EncoderSpec(
         name="retfound_mae_cfp",
