@@ -3,6 +3,7 @@
 from retrieval.encoders.literals import (
     baselines,
     medical_language,
+    mobileclip,
     open_language,
     pathology_giants,
     pathology_hub,
@@ -26,6 +27,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
     *study_torch.ENCODERS,
     *self_supervised.ENCODERS,
     *open_language.ENCODERS,
+    *mobileclip.ENCODERS,
     *medical_language.ENCODERS,
     *pathology_timm.ENCODERS,
     *pathology_giants.ENCODERS,
