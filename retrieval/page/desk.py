@@ -4,6 +4,7 @@ import contextlib
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from retrieval import search
@@ -15,8 +16,9 @@ from retrieval.datasets.opening import is_at_hand, open_split
 from retrieval.datasets.relevance import class_names
 from retrieval.datasets.specs import Split, SplitName
 from retrieval.embeddings.embedding import Progress
-from retrieval.encoders import weights
-from retrieval.errors import RetrievalError, Unavailable, UnknownName
+from retrieval.encoders import loading, weights
+from retrieval.encoders.specs import EncoderSpec
+from retrieval.errors import BadInput, RetrievalError, Unavailable, UnknownName
 from retrieval.page import extractors, underway, view
 from retrieval.page.link import Link, explain, fitting_cell, parse, whole_number
 from retrieval.page.uploads import Uploads
@@ -104,7 +106,8 @@ class Desk:
     def download(self, words: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """Fetch the weights of the extractor of these words, saying how far it is, then compute and answer.
 
-        It stops when nobody listens any more; what was fetched by then is kept, and the next time goes on from there.
+        It stops when nobody listens any more. What an address has sent by then is kept, and the next time goes on from
+        there; the Hub is asked anew.
         """
         link = Link(cell=self.start)
         try:
@@ -130,7 +133,21 @@ class Desk:
             whole = f" of {plain_size(total)}" if total else ""
             say(f"Downloading {spec.title}: {plain_size(done)}{whole}.", done / total if total else 0.0)
 
-        weights.fetch(spec, self.roots, progress=report)
+        path = weights.fetch(spec, self.roots, progress=report)
+        say(f"Checking what came for {spec.title}.", 1.0)
+        self._identify(spec, path)
+
+    def _identify(self, spec: EncoderSpec, path: Path | None) -> None:
+        """Know what came by its digest; a file that came and cannot be used does not stay."""
+        try:
+            loading.identify(spec, self.roots)
+        except BadInput as error:
+            if not weights.discard(path, self.roots):
+                raise
+            raise BadInput(
+                f"{error.message} It was removed again.",
+                remedy=f"Try once more; if it comes like this again, see the publisher's page: {weights.page(spec)}",
+            ) from error
 
     def _not_fetched(self, error: RetrievalError, link: Link) -> dict[str, Any]:
         """Why a download ended, on the panel that it began from."""

@@ -24,6 +24,7 @@ from retrieval.roots import Roots
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
+APP = REPOSITORY / "app.py"
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
     "--headless",
@@ -86,8 +87,8 @@ def wait_until_served(url: str, process: subprocess.Popen, *, seconds: float = 9
 
 
 @contextmanager
-def running(roots: Roots, scratch: Path, **environment: str) -> Iterator[str]:
-    """Serve app.py as a process of its own under these roots; yields its address."""
+def running(roots: Roots, scratch: Path, *, script: Path = APP, **environment: str) -> Iterator[str]:
+    """Serve app.py (or another script) as a process of its own under these roots; yields its address."""
     port = free_port()
     environment = {
         **os.environ,
@@ -103,7 +104,7 @@ def running(roots: Roots, scratch: Path, **environment: str) -> Iterator[str]:
     log = scratch / "server.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, str(REPOSITORY / "app.py")], cwd=scratch, env=environment, stdout=stream, stderr=stream
+            [sys.executable, str(script)], cwd=scratch, env=environment, stdout=stream, stderr=stream
         )
         try:
             wait_until_served(f"http://127.0.0.1:{port}", process)
@@ -157,6 +158,7 @@ def open_page(browser) -> Iterator[Callable]:
             color_scheme=scheme,
             reduced_motion="reduce",
             accept_downloads=True,
+            has_touch=width < 500,
         )
         page = context.new_page()
         page.record = _watch(page, urlsplit(url).netloc)
