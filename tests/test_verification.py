@@ -123,7 +123,9 @@ def test_the_enlarged_ones_are_the_studys_and_never_taken_for_the_encoders_own(e
     stored = np.load(folder / "pixels.32" / "test.vectors.npy")
     volume = open_split(VOLUMES.data, 28, "test", empty_roots).images[0]
     deep = ndimage.zoom(volume, (32 / 28, 1, 1), order=3)
-    theirs = np.stack([cv2.resize(plane, (32, 32), interpolation=cv2.INTER_CUBIC) for plane in deep])
+    theirs = np.stack(
+        [cv2.resize(np.asarray(plane, np.uint8), (32, 32), interpolation=cv2.INTER_CUBIC) for plane in deep]
+    )
     assert np.array_equal(stored[0], theirs.reshape(32, -1).astype(np.float32))
     marks = [artifacts.read_json(folder / name / "test.json") for name in ("pixels", "pixels.32")]
     assert marks[0]["fingerprint"] == own.fingerprint != marks[1]["fingerprint"]  # type: ignore[index]
@@ -141,7 +143,7 @@ def test_pictures_are_enlarged_as_the_study_does(roots: Roots, need: Callable, e
     assert verify(asked, there).kind == "reproduced"
     stored = np.load(there.cache / "embeddings" / "breastmnist" / "28" / "pixels.32" / "test.vectors.npy")
     picture = open_split(asked.data, 28, "test", there).images[5]
-    assert np.array_equal(stored[5], cv2.resize(picture, (32, 32)).reshape(-1).astype(np.float32))
+    assert np.array_equal(stored[5], cv2.resize(np.asarray(picture, np.uint8), (32, 32)).reshape(-1).astype(np.float32))
 
 
 def test_a_hit_too_many_is_a_miss(empty_roots: Roots):
@@ -164,6 +166,12 @@ def test_where_none_can_meet_it_the_reason_is_given(empty_roots: Roots, monkeypa
     )
     print_row(empty_roots, PICTURES, measured(empty_roots, PICTURES))
     assert verify(PICTURES, empty_roots).kind == "reproduced"
+
+
+def test_of_the_studys_encoders_openclip_alone_cannot_be_met():
+    rows = {row.encoder for row in published.published_rows(Roots((), None, Path(), Path()))}
+    assert [spec.name for spec in catalogue.ENCODERS if spec.incomparable] == ["openclip"]
+    assert {spec.name for spec in catalogue.ENCODERS if spec.incomparable} <= rows
 
 
 def test_what_is_shipped_proves_nothing(empty_roots: Roots):

@@ -241,6 +241,30 @@ def test_what_rad_dinos_processor_says_is_what_reaches_the_network():
         configs.settled(spec, json.loads(BitImageProcessorPil(crop_size=224).to_json_string()))
 
 
+def test_what_monets_processor_says_is_what_reaches_the_network():
+    from transformers import CLIPImageProcessorPil
+
+    spec = find_encoder("monet")
+    processor: Any = CLIPImageProcessorPil()  # CLIP's mean and deviation, where the literal has ImageNet's
+    found = configs.settled(spec, json.loads(processor.to_json_string()))
+    assert found.pixels is not None and found.pixels.mean != spec.pixels.mean  # type: ignore[union-attr]
+    squares = dataclasses.replace(found, pixels=dataclasses.replace(found.pixels, centre="down"))
+    upstream.check_pixels(squares, lambda picture: processor(picture)["pixel_values"][0])
+    assert not any("processor" in sentence for sentence in found.unverified)
+
+
+def test_what_biomedclips_configuration_says_is_what_reaches_the_network():
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    spec = find_encoder("biomedclip")
+    said = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3], "interpolation": "bilinear", "resize_mode": "shortest"}
+    found = configs.settled(spec, {"model_cfg": {"embed_dim": 512}, "preprocess_cfg": said})
+    transform: Any = image_transform_v2(PreprocessCfg(size=224, **said), is_train=False)
+    upstream.check_pixels(found, transform)
+    assert len(found.unverified) == len(spec.unverified) - 1
+    assert configs.settled(spec, {"preprocess_cfg": {"mean": spec.pixels.mean}}).pixels == spec.pixels  # type: ignore[union-attr]
+
+
 def test_what_h0_minis_config_says_is_what_it_is_built_with():
     spec = find_encoder("h0_mini")
     said = {"model_args": {"img_size": 224, "init_values": 1e-5, "mlp_ratio": 4, "reg_tokens": 4}, "global_pool": ""}

@@ -53,7 +53,7 @@ _BY_PROCESSOR = (
     Rule("image_std", "pixels.std", settles="processor file"),
     Rule("resample", "pixels.interpolation", settles="processor file"),
     Rule("size", "pixels.size"),
-    Rule("crop_size", "pixels.crop"),
+    Rule("crop_size", "pixels.crop", must=(224,)),  # the positions are for that side
     Rule("do_normalize", must=(True,)),
 )
 _PAPER_FIGURES = "Figures of papers that used this dataset's source may be among its pictures; no list exists: unknown."
@@ -141,6 +141,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
             files=("model.safetensors",),
             repo="chanwkim/monet",
             revision="1d1efd0b8d61bde82cde22d2e93c28d73441f29e",
+            config="preprocessor_config.json",
             bytes=1_710_467_076,
         ),
         licence="none stated with the weights",
@@ -160,6 +161,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
             "takes ImageNet's mean and deviation where CLIP has others.",
             "Under which licence the weights are.",
         ),
+        rules=_BY_PROCESSOR,
     ),
     EncoderSpec(
         name="quiltnet",

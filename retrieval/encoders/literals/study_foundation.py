@@ -1,6 +1,7 @@
 """The study's foundation models, as its code ran them (arXiv 2409.09430), and the two that its tables leave out."""
 
 from retrieval.encoders.literals.normalisations import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
+from retrieval.encoders.literals.publisher_rules import OPEN_CLIP_224
 from retrieval.encoders.literals.study_virchow import ENCODERS as _VIRCHOW
 from retrieval.encoders.specs import EncoderSpec, Layout, Pixels, Step, TextTower, WeightsSource
 
@@ -152,6 +153,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         ),
         study=f"The first output of its joint forward, of length 1. {_UNDETERMINED}",
         unverified=("That its configuration has CLIP's mean and standard deviation: the file was not read here.",),
+        rules=OPEN_CLIP_224,
     ),
     EncoderSpec(
         name="openclip",
@@ -181,6 +183,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
             "Its figures were made in float16 and with an order of equal distances that is not stable: no correct "
             f"implementation can meet them to the hit. Here it runs in float32. {_UNDETERMINED}"
         ),
+        incomparable="the study ran OpenCLIP in float16, where many distances are equal and their order is chance",
         unverified=("The licence is from memory.",),
     ),
     EncoderSpec(
