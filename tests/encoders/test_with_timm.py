@@ -1,6 +1,7 @@
 """timm's networks, with real weights and with a literal of the test's own."""
 
 import dataclasses
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retrieval.encoders import checkpoints, loading, weights, with_timm, with_torch
+from retrieval.encoders import checkpoints, loading, memory, weights, with_timm, with_torch
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.preprocessing import network_input, pixels_for
 from retrieval.encoders.specs import EncoderSpec, Step
@@ -266,3 +267,23 @@ def test_specs_that_differ_in_pixels_alone_share_a_network(
     other = dataclasses.replace(tiny, steps=(Step("pooled"), Step("l2")))
     third: Any = loading.load(other, weighted, device="cpu")
     assert third.network is not first.network
+
+
+def test_without_room_for_two_the_first_network_is_gone_from_memory(
+    tiny: EncoderSpec, tiny_tensors: dict, listed: Callable, weighted: Roots, monkeypatch: pytest.MonkeyPatch
+):
+    from safetensors.torch import save_file
+
+    listed(tiny)
+    assert weighted.weights is not None
+    path = weighted.weights / "tiny" / "tiny.safetensors"
+    path.parent.mkdir(parents=True)
+    save_file(tiny_tensors, path)
+    monkeypatch.setattr(memory, "room", lambda device: 2_500_000)  # one of 0.4 million numbers, not two
+    first: Any = loading.load_encoder("tiny", weighted, device="cpu")
+    assert 1_250_000 < memory.held(first.network) < 2_500_000
+    network = weakref.ref(first.network)
+    del first
+    assert network() is not None
+    loading.load(dataclasses.replace(tiny, steps=(Step("pooled"), Step("l2"))), weighted, device="cpu")
+    assert network() is None
