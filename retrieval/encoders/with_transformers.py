@@ -51,7 +51,12 @@ def _filled(spec: EncoderSpec, path: Path) -> tuple[Any, dict[str, Any]]:
         tensors = layouts.fitted(of_steps, Layout(), steps.tensors_of(spec.steps))
         with _silent():
             network, report = kind.from_pretrained(
-                None, config=config, state_dict=own, dtype=torch.float32, output_loading_info=True
+                None,
+                config=config,
+                state_dict=own,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # it names them in its report, where else it would not
             )
         _check(report)
     except (RuntimeError, ValueError) as error:
