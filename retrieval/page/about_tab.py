@@ -10,7 +10,8 @@ from retrieval.datasets import relevance
 from retrieval.datasets.catalogue import DATASETS
 from retrieval.datasets.specs import Dataset
 from retrieval.encoders.catalogue import ENCODERS
-from retrieval.encoders.specs import EncoderSpec
+from retrieval.page import about_extractors
+from retrieval.page.about_extractors import link
 from retrieval.page.assets import read
 from retrieval.protocols import PROTOCOLS
 from retrieval.roots import Roots
@@ -58,7 +59,8 @@ def about_html() -> str:
         "textbook": _examples(_TEXTBOOK_COLUMNS, "Textbook numbers for the same six queries, in percent"),
         "interval": escape(_interval_sentence(hits=124, n=156)),
         "datasets": _datasets(),
-        "encoders": _encoders(),
+        "encoders": about_extractors.tables(),
+        "not_in_the_menu": about_extractors.left_out(),
         "citations": _citations(),
     }
     text = read("about.html")
@@ -136,7 +138,7 @@ def _datasets() -> str:
 
 def _dataset(dataset: Dataset) -> list[str]:
     return [
-        _link(dataset.url, dataset.title),
+        link(dataset.url, dataset.title),
         escape(dataset.about),
         f"{dataset.counts['train']:,}",
         f"{dataset.counts['test']:,}",
@@ -145,28 +147,16 @@ def _dataset(dataset: Dataset) -> list[str]:
     ]
 
 
-def _encoders() -> str:
-    head = ["Extractor", "What it is", "Trained on", "Paper", "Licence"]
-    return _table("What each extractor is and where it comes from", head, [_encoder(spec) for spec in ENCODERS])
-
-
-def _encoder(spec: EncoderSpec) -> list[str]:
-    gate = " (the publisher asks for a login)" if spec.gated else ""
-    licence = _link(spec.licence_url, spec.licence) + escape(gate)
-    return [escape(spec.title), escape(spec.about), escape(spec.training), escape(spec.paper), licence]
-
-
 def _citations() -> str:
     sources = dict.fromkeys((dataset.citation, dataset.url) for dataset in DATASETS if not dataset.synthetic)
-    items = [f"{escape(text)} {_link(url, url)}" for text, url in ((STUDY, STUDY_URL), *sources)]
-    items += [f"{escape(spec.title)}: {escape(spec.paper)}." for spec in ENCODERS if spec.paper]
+    items = [f"{escape(text)} {link(url, url)}" for text, url in ((STUDY, STUDY_URL), *sources)]
+    papers = dict.fromkeys(spec.paper for spec in ENCODERS if spec.paper)  # several extractors share one
+    items += [f"{escape(', '.join(_titles(paper)))}: {escape(paper.rstrip('.'))}." for paper in papers]
     return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
 
 
-def _link(url: str, text: str) -> str:
-    if not url.startswith("https://"):
-        return escape(text)
-    return f'<a href="{escape(url, quote=True)}" rel="noopener noreferrer">{escape(text)}</a>'
+def _titles(paper: str) -> list[str]:
+    return [spec.title for spec in ENCODERS if spec.paper == paper]
 
 
 def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Iterable[int] = ()) -> str:

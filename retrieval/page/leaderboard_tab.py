@@ -17,6 +17,7 @@ from retrieval import results
 from retrieval.cells import cell
 from retrieval.datasets.catalogue import DATASETS
 from retrieval.encoders.catalogue import ENCODERS
+from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import RetrievalError, UnknownName
 from retrieval.leaderboard import (
     BLIND,
@@ -34,18 +35,10 @@ from retrieval.roots import Roots
 
 JSON_ROUTE, CSV_ROUTE = "leaderboard.json", "leaderboard.csv"
 
-# Not in the catalogue: what looks at no picture, and the study's other extractors as their authors write them.
+# Not in the catalogue: what looks at no picture.
 _TITLES = {
     MAJORITY: "Majority class (looks at no picture)",
     BLIND: "Blind draw (looks at no picture)",
-    "vgg19": "VGG19",
-    "resnet50": "ResNet50",
-    "efficientnetv2m": "EfficientNetV2-M",
-    "openclip": "OpenCLIP ViT-g/14",
-    "biomedclip": "BiomedCLIP",
-    "medclip": "MedCLIP",
-    "conch": "CONCH",
-    "uni": "UNI",
 }
 _SOURCES = {"measured": "Measured", "published": "Published", "baseline": "Baseline"}
 
@@ -113,6 +106,7 @@ def page_document(rows: tuple[Row, ...]) -> dict[str, Any]:
             "encoder": _TITLES | {spec.name: spec.title for spec in ENCODERS},
             "source": _SOURCES,
         },
+        "extractors": {spec.name: _known(spec) for spec in ENCODERS if spec.name in {row.encoder for row in rows}},
         "rows": [_row(row, metrics) for row in rows],
     }
 
@@ -162,6 +156,11 @@ def _filters(asked: Mapping[str, str]) -> dict[str, Any]:
     if asked.get("size"):
         filters["size"] = int(asked["size"]) if asked["size"].isdecimal() else -1
     return filters
+
+
+def _known(spec: EncoderSpec) -> dict[str, Any]:
+    """What to know of an extractor before its rows are trusted; said once, not in each row."""
+    return {"study": spec.study, "unverified": list(spec.unverified), "overlaps": dict(spec.overlaps)}
 
 
 def _metric(name: str) -> dict[str, Any]:

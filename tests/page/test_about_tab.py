@@ -7,6 +7,7 @@ import pytest
 
 from retrieval.datasets.catalogue import DATASETS
 from retrieval.encoders.catalogue import ENCODERS
+from retrieval.page.about_extractors import NOT_IN_THE_MENU
 from retrieval.page.about_tab import EXAMPLES, about_html, worked_out
 from retrieval.protocols import PROTOCOLS
 
@@ -67,3 +68,13 @@ def test_it_is_well_formed_and_no_slot_is_left():
 
 def test_it_says_what_it_is_not_for():
     assert "not for diagnosis" in about_html()
+
+
+def test_what_is_to_be_known_of_an_extractor_stands_with_it():
+    text = about_html()
+    for spec in ENCODERS:
+        for said in (spec.study, spec.on_purpose, *spec.unverified, *spec.overlaps.values()):
+            assert escape(said) in text, spec.name
+        assert text.count(f"<code>{spec.name}</code>") == 1
+    for names, reason in NOT_IN_THE_MENU:
+        assert escape(names) in text and escape(reason) in text

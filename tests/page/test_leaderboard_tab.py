@@ -94,6 +94,17 @@ def test_only_cells_that_exist_can_be_searched_with(board_roots):
     assert "densenet121" in searchable
 
 
+def test_what_is_known_of_an_extractor_is_said_once(board_roots):
+    document = leaderboard_tab.page_document(leaderboard(board_roots))
+    known = document["extractors"]
+    assert set(known) == {row["encoder"] for row in document["rows"]} & {spec.name for spec in ENCODERS}
+    for spec in ENCODERS:
+        if spec.name in known:
+            expected = {"study": spec.study, "unverified": list(spec.unverified), "overlaps": dict(spec.overlaps)}
+            assert known[spec.name] == expected
+    assert known["densenet121"]["study"]
+
+
 def test_csv_takes_the_tables_filters(client):
     answer = client.get("/leaderboard.csv?dataset=retinamnist&size=28&source=published&encoder=densenet121")
     (record,) = csv.DictReader(io.StringIO(answer.text))

@@ -46,10 +46,13 @@ function difference(row) {
 function spoken(row) {
   return COUNTED.map((name) => `${name} ${row.difference[name] === undefined ? 'not known' : signed(row.difference[name])}`).join(', ');
 }
+const extractor = (row) => data.extractors?.[row.encoder] || {};
 function marks(row) {
   const list = [], readings = readingsShown().map((reading) => figures(row, reading)).filter(Boolean);
   const below = [...new Set(readings.flatMap((read) => read.below))].map((index) => data.metrics[index].name);
   if (below.length) list.push(['below', '\u2264 majority', `Does not beat always answering the most common class: ${below.join(', ')}.`]);
+  const overlap = extractor(row).overlaps?.[row.dataset];
+  if (overlap) list.push(['overlap', 'overlap', `Its training contains, or may contain, pictures of this dataset: ${overlap}`]);
   if (row.verified === false) list.push(['plain', 'unverified', 'The data or the weights are not the known files.']);
   if (!row.ranked) list.push(['plain', 'not ranked', 'Several findings per picture: its accuracy is shown, never ranked by.']);
   if (row.note) list.push(['plain', 'note', row.note]);
@@ -288,6 +291,9 @@ function detail(row, metric, index) {
 function remarks(row) {
   const list = marks(row).map((mark) => make('p', '', `${mark[1]}: ${mark[2]}`));
   if (row.difference) list.push(make('p', '', `Measured minus published, in hits: ${spoken(row)}.`));
+  const {study, unverified = []} = extractor(row);
+  if (study) list.push(make('p', '', `Compared with the study: ${study}`));
+  if (unverified.length) list.push(make('p', '', `Not verified of this extractor: ${unverified.join(' ')}`));
   if (row.searchable) { const line = make('p'); line.append(searchLink(row, 'Search with this')); list.push(line); }
   return list;
 }
