@@ -69,6 +69,7 @@ def _row(answer: Answer, place: int) -> dict[str, object]:
         "protocol": cell.protocol,
         "data_and_weights": "verified" if answer.verified else "unverified",
         "synthetic": "yes" if cell.data.synthetic else "no",
+        "training_overlap": cell.spec.overlaps.get(cell.dataset, ""),
         "query": f"{query.split}-{query.index}" if isinstance(query, ItemQuery) else "upload",
         "query_label": answer.query_label_name or "",
         "rank": neighbour.rank,
