@@ -20,7 +20,6 @@ ENCODERS = (
         architecture="tf_efficientnet_lite0",
         dim=1280,
         pooling="global average of the last activation",
-        # No centre crop: the network's own transform would crop the border of the picture away.
         pixels=Pixels(size=224, interpolation="pil_bicubic", scale="unit", mean=HALF, std=HALF),
         slices=Pixels(scale="unit", mean=HALF, std=HALF),
         weights=WeightsSource(
@@ -36,7 +35,9 @@ ENCODERS = (
         paper="Tan and Le, EfficientNet, ICML 2019; the Lite variants by the TensorFlow authors",
         training="ImageNet-1k, supervised",
         ms_at_224=20,
+        parameters=3_371_008,
         layout=Layout(order=_LITE_ORDER),
+        on_purpose=_NO_CROP,
     ),
     EncoderSpec(
         name="efficientnet_lite1",
@@ -61,6 +62,7 @@ ENCODERS = (
         paper="Tan and Le, EfficientNet, ICML 2019; the Lite variants by the TensorFlow authors",
         training="ImageNet-1k, supervised",
         ms_at_224=30,
+        parameters=4_135_680,
         layout=Layout(order=_LITE_ORDER),
         on_purpose=_NO_CROP,
     ),
@@ -87,6 +89,7 @@ ENCODERS = (
         paper="Tan and Le, EfficientNet, ICML 2019; the Lite variants by the TensorFlow authors",
         training="ImageNet-1k, supervised",
         ms_at_224=40,
+        parameters=4_811_072,
         layout=Layout(order=_LITE_ORDER),
         on_purpose=_NO_CROP,
     ),
@@ -120,7 +123,7 @@ ENCODERS = (
         ),
         arguments={"num_classes": 0},
         steps=(Step("pooled"), Step("linear", name="fc", shape=(768, 2048), bias=True), Step("tanh")),
-        parameters=25_081_152,
+        parameters=25_081_664,
         on_purpose="Slices of volumes stay at their own size; the package would enlarge each to 350 pixels.",
     ),
 )
