@@ -82,8 +82,8 @@ def squares(side: int) -> np.ndarray:
 def test_a_palace_and_a_flower_are_named(name: str, palace: float, flower: float | None, places: int, real: Callable):
     """By the network with its classifier, filled as the loader fills it.
 
-    The palace comes first of a thousand classes. The flower looks like a dahlia, which is none of them: Lite0 says daisy, Lite1
-    has that class among its first five, and Lite2, which sees a honeycomb, among its first forty.
+    The palace comes first of a thousand classes. The flower looks like a dahlia, which is none of them: Lite0 says
+    daisy, Lite1 has that class among its first five, and Lite2, which sees a honeycomb, among its first forty.
     """
     spec, at_hand = real(name)
     network = with_timm.build(spec)
