@@ -1,4 +1,4 @@
-"""The page with two extractors more: one whose file nobody offers, and one whose file a server of the test offers."""
+"""The page with three extractors more: one whose file nobody offers, one in a package, one that the test serves."""
 
 import os
 from dataclasses import replace
@@ -17,6 +17,12 @@ catalogue.ENCODERS = (
         title="Handed over (by hand)",
         weights=WeightsSource(filename="handed over.h5"),
         unverified=("Its activation was written from memory.", "Its licence was written from memory."),
+    ),
+    replace(
+        keras,
+        name="in_package",
+        title="Packed (as a Python package)",
+        weights=WeightsSource(filename="packed.h5", package="a_package_that_is_nowhere", member="packed.h5"),
     ),
     replace(
         keras,

@@ -24,7 +24,7 @@ STATES = {
     "densenet121": "Stored neighbours",
     "from_address": "Download",
     "virchow2": "Gated",
-    "augnet": "Needs a package",
+    "in_package": "Needs a package",
     "by_hand": "Needs a file",
 }
 
@@ -59,9 +59,6 @@ def elsewhere(roots, serve, need, tmp_path_factory) -> Iterator[Elsewhere]:
     source = find_encoder("densenet121").weights
     weights = roots.weights / "densenet121" / source.filename if roots.weights else Path()
     need(weights.is_file(), "the Keras weights of DenseNet121, to be fetched by the page")
-    hidden = tmp_path_factory.mktemp("hidden")
-    (hidden / "imgsim").mkdir()  # in front of the installed package, which is thus not to be found
-    (hidden / "imgsim" / "__init__.py").touch()
     on_hub = find_encoder(HUB).weights
     wrong = {on_hub.revision or FIRST: {on_hub.filename: b"not a checkpoint, though it lies on the Hub"}}
     scratch = tmp_path_factory.mktemp("elsewhere")
@@ -74,7 +71,7 @@ def elsewhere(roots, serve, need, tmp_path_factory) -> Iterator[Elsewhere]:
             "HF_ENDPOINT": hub.url,
             "HF_HUB_OFFLINE": "0",
             "HF_HOME": str(scratch / "hf"),
-            "PYTHONPATH": f"{hidden}:{REPOSITORY}",
+            "PYTHONPATH": str(REPOSITORY),
         }
         with serve(bare, scratch, script=Path(__file__).with_name("page_with_more.py"), **environment) as url:
             yield Elsewhere(url, files, hub)
@@ -149,7 +146,7 @@ def test_every_state_is_said_and_leads_to_a_calm_panel(elsewhere, open_page, men
     assert axe(page) == []
     assert {name: extractors.state(name).partition(" · ")[0] for name in STATES} == STATES
     page.keyboard.press("Escape")
-    for name in ("densenet121", "from_address", "virchow2", "augnet", "by_hand"):
+    for name in ("densenet121", "from_address", "virchow2", "in_package", "by_hand"):
         drawn(page, lambda name=name: extractors.choose(name))
         assert extractors.chosen == name
         assert f"encoder={name}" in page.url
@@ -158,7 +155,7 @@ def test_every_state_is_said_and_leads_to_a_calm_panel(elsewhere, open_page, men
         assert axe(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
     drawn(page, page.go_back)
-    assert extractors.chosen == "augnet"
+    assert extractors.chosen == "in_package"
 
 
 def test_what_each_panel_offers(elsewhere, open_page, menu):
@@ -181,8 +178,8 @@ def test_what_each_panel_offers(elsewhere, open_page, menu):
     assert page.inner_text(".problem .command code") == "python -m retrieval download --encoder virchow2"
     assert "needs the weights" in page.inner_text(".instead")
 
-    drawn(page, lambda: extractors.choose("augnet"))
-    assert page.inner_text(".problem .command code") == "python -m pip install --no-deps imgsim"
+    drawn(page, lambda: extractors.choose("in_package"))
+    assert page.inner_text(".problem .command code") == "python -m pip install --no-deps a_package_that_is_nowhere"
 
     drawn(page, lambda: extractors.choose("by_hand"))
     assert "RETRIEVAL_WEIGHTS/by_hand/handed over.h5" in panel.inner_text()
