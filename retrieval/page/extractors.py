@@ -150,8 +150,7 @@ def _manifest(root: Path, where: Cell, name: str) -> Path:
 
 
 def _entry(spec: EncoderSpec, now: State, printed: bool) -> dict[str, Any]:
-    in_study = printed or bool(spec.study)
-    marks = [*(["in the study"] if in_study else []), *(["unverified facts"] if spec.unverified else [])]
+    marks = [*(["in the study"] if printed else []), *(["unverified facts"] if spec.unverified else [])]
     return {
         "state": now,
         "said": _said(now, spec.weights),
