@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from retrieval.cells import cell
+from retrieval.datasets.catalogue import find_dataset
 from retrieval.encoders import loading, weights
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.encoders.specs import EncoderSpec
@@ -52,13 +53,23 @@ def test_weights_say_where_they_come_from_and_who_made_them(spec: EncoderSpec):
     assert spec.paper and spec.licence_url.startswith("https://")
     assert source.filename and "/" not in source.filename
     assert source.bytes == 0 or source.bytes > 1_000_000  # 0: not known
+    assert source.bytes == 0 or source.bytes >= 3.9 * spec.parameters  # four bytes for each number, and what is dropped
     assert not source.digest or HEXADECIMAL.fullmatch(source.digest)  # empty: nobody here has seen the tensors
     assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", container) for container in source.containers)
+    assert not source.revision or (source.repo and re.fullmatch(r"[0-9a-f]{40}", source.revision))
     assert source.package or source.url or source.repo
     assert bool(source.member) == bool(source.package or source.url.endswith(".zip"))
     if source.url:
         assert source.url.startswith("https://") and source.url.endswith((source.filename, ".zip"))
         assert source.containers or HEXADECIMAL.fullmatch(source.md5)
+
+
+@each
+def test_an_overlap_is_with_a_dataset_that_exists_and_gives_its_evidence(spec: EncoderSpec):
+    for name, said in spec.overlaps.items():
+        assert find_dataset(name).name == name
+        assert said == said.strip() and said.endswith(".")
+    assert all(sentence == sentence.strip() and sentence.endswith(".") for sentence in spec.unverified)
 
 
 @each

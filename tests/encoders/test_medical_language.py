@@ -290,7 +290,7 @@ def test_the_published_processor_decides_on_the_pixels(name: str):
     processor = transformers.CLIPImageProcessorPil()
     settled = configs.settled(spec, json.loads(processor.to_json_string()))
     assert settled.pixels == spec.pixels
-    assert len(settled.unverified) == len(spec.unverified) - 1
+    assert settled.unverified == tuple(said for said in spec.unverified if "processor file" not in said)
     processor = transformers.CLIPImageProcessorPil(image_mean=[0.5, 0.4, 0.3], size={"shortest_edge": 240}, resample=2)
     other = configs.settled(spec, json.loads(processor.to_json_string()))
     upstream.check_pixels(other, lambda picture: processor(picture)["pixel_values"][0])

@@ -56,6 +56,8 @@ _BY_PROCESSOR = (
     Rule("crop_size", "pixels.crop", must=(224,)),  # the positions are for that side
     Rule("do_normalize", must=(True,)),
 )
+# Where it was read nothing is left to settle; another file beside the weights still rules.
+_PROCESSOR_READ = tuple(replace(rule, settles="") for rule in _BY_PROCESSOR)
 _PAPER_FIGURES = "Figures of papers that used this dataset's source may be among its pictures; no list exists: unknown."
 
 ENCODERS: tuple[EncoderSpec, ...] = (
@@ -107,6 +109,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
             filename="pytorch_model.bin",
             files=("model.safetensors",),
             repo="flaviagiammarino/pubmed-clip-vit-base-patch32",
+            revision="342245164c761f6876a908f6a79f4ee9c1c5090d",
             config="preprocessor_config.json",
             bytes=605_109_252,
         ),
@@ -122,8 +125,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         parameters=87_849_216,
         text=CLIP_TEXT_OF_TRANSFORMERS,
         overlaps=dict.fromkeys(("chestmnist", "pneumoniamnist", "breastmnist"), _PAPER_FIGURES),
-        unverified=(_PROCESSOR_UNREAD, "The licence was written from memory."),
-        rules=_BY_PROCESSOR,
+        rules=_PROCESSOR_READ,
     ),
     EncoderSpec(
         name="monet",
@@ -315,8 +317,8 @@ ENCODERS: tuple[EncoderSpec, ...] = (
             about="Always padded to 64 tokens: the last place is read, padding or not.",
         ),
         overlaps={
-            "pathmnist": "Not these weights, but Google's notebook trains them further on NCT-CRC, PathMNIST's source, "
-            "with its labels as captions: a copy made so must not be used here."
+            "pathmnist": "Its pictures of pathology are not listed: unknown. Google's notebook trains these weights "
+            "further on NCT-CRC, PathMNIST's source, with its labels as captions: a copy made so must not be used here."
         },
         unverified=("Of its training sets, MIMIC-CXR and EyePACS were written from memory.",),
         on_purpose="Enlarged by Pillow's bilinear kernel, as in the authors' notebooks; their training shrank pictures "

@@ -1,4 +1,7 @@
-"""Pathology encoders of 0.7 to 1.1 billion numbers, whose checkpoints are timm's own or Meta's DINOv2."""
+"""Pathology encoders of 0.7 to 1.1 billion numbers, whose checkpoints are timm's own or Meta's DINOv2.
+
+Sizes of files that no page states are four bytes for each number, as the known ones are.
+"""
 
 from retrieval.encoders.literals.namings import DINOV2_REGISTERS
 from retrieval.encoders.literals.pathology_pixels import BIOPTIMUS, GIGAPATH, IMAGENET_224
@@ -26,6 +29,7 @@ ENCODERS = (
             files=("model.safetensors",),
             repo="MahmoodLab/UNI2-h",
             revision="d517a8dd47902dd7c308b3c36f63bce47e7b9a43",
+            bytes=2_726_000_000,
         ),
         licence="CC-BY-NC-ND-4.0",
         licence_url="https://huggingface.co/MahmoodLab/UNI2-h",
@@ -94,6 +98,7 @@ ENCODERS = (
             files=("model.safetensors",),
             repo="bioptimus/H-optimus-1",
             revision="3592cb220dec7a150c5d7813fb56e68bd57473b9",
+            bytes=4_540_000_000,
         ),
         licence="CC-BY-NC-ND-4.0",
         licence_url="https://huggingface.co/bioptimus/H-optimus-1",
@@ -123,6 +128,7 @@ ENCODERS = (
             files=("model.safetensors",),
             repo="prov-gigapath/prov-gigapath",
             revision="eba85dd46097c3eedfcc2a3a9a930baecb6bcc19",
+            bytes=4_540_000_000,
         ),
         licence="Apache-2.0 with conditions",
         licence_url="https://huggingface.co/prov-gigapath/prov-gigapath",
@@ -158,6 +164,7 @@ ENCODERS = (
             filename="teacher_checkpoint_load.pt",
             files=("teacher_checkpoint.pth",),
             repo="SophontAI/OpenMidnight",
+            bytes=4_540_000_000,
         ),
         licence="Apache-2.0",
         licence_url="https://huggingface.co/SophontAI/OpenMidnight",

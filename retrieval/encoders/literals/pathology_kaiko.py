@@ -1,4 +1,7 @@
-"""Kaiko's first pathology encoders, from small to large; plain vision transformers in timm's names."""
+"""Kaiko's first pathology encoders, from small to large; plain vision transformers in timm's names.
+
+Sizes of files are four bytes for each number.
+"""
 
 from retrieval.encoders.literals.pathology_pixels import HALF_224
 from retrieval.encoders.specs import EncoderSpec, Layout, Step, WeightsSource
@@ -26,6 +29,7 @@ ENCODERS = (
             filename="model.safetensors",
             files=("pytorch_model.bin", "vits16.pth"),
             repo="1aurent/vit_small_patch16_224.kaiko_ai_towards_large_pathology_fms",
+            bytes=86_700_000,
         ),
         licence=_LICENCE,
         licence_url="https://huggingface.co/1aurent/vit_small_patch16_224.kaiko_ai_towards_large_pathology_fms",
@@ -52,6 +56,7 @@ ENCODERS = (
             filename="model.safetensors",
             files=("pytorch_model.bin", "vits8.pth"),
             repo="1aurent/vit_small_patch8_224.kaiko_ai_towards_large_pathology_fms",
+            bytes=86_700_000,
         ),
         licence=_LICENCE,
         licence_url="https://huggingface.co/1aurent/vit_small_patch8_224.kaiko_ai_towards_large_pathology_fms",
@@ -78,6 +83,7 @@ ENCODERS = (
             filename="model.safetensors",
             files=("pytorch_model.bin", "vitb16.pth"),
             repo="1aurent/vit_base_patch16_224.kaiko_ai_towards_large_pathology_fms",
+            bytes=343_200_000,
         ),
         licence=_LICENCE,
         licence_url="https://huggingface.co/1aurent/vit_base_patch16_224.kaiko_ai_towards_large_pathology_fms",
@@ -104,6 +110,7 @@ ENCODERS = (
             filename="model.safetensors",
             files=("pytorch_model.bin", "vitb8.pth"),
             repo="1aurent/vit_base_patch8_224.kaiko_ai_towards_large_pathology_fms",
+            bytes=343_200_000,
         ),
         licence=_LICENCE,
         licence_url="https://huggingface.co/1aurent/vit_base_patch8_224.kaiko_ai_towards_large_pathology_fms",
@@ -130,6 +137,7 @@ ENCODERS = (
             filename="model.safetensors",
             files=("pytorch_model.bin", "vitl14.pth"),
             repo="1aurent/vit_large_patch14_reg4_224.kaiko_ai_towards_large_pathology_fms",
+            bytes=1_217_000_000,
         ),
         licence=_LICENCE,
         licence_url="https://huggingface.co/1aurent/vit_large_patch14_reg4_224.kaiko_ai_towards_large_pathology_fms",

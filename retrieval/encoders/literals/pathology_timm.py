@@ -1,4 +1,7 @@
-"""Pathology encoders of up to 0.3 billion numbers, whose checkpoints are timm's own or Meta's DINOv2."""
+"""Pathology encoders of up to 0.3 billion numbers, whose checkpoints are timm's own or Meta's DINOv2.
+
+Sizes of files that no page states are four bytes for each number, as the known ones are.
+"""
 
 from retrieval.encoders.literals.namings import DINOV2
 from retrieval.encoders.literals.normalisations import IMAGENET_MEAN, IMAGENET_STD
@@ -26,6 +29,7 @@ ENCODERS = (
             files=("conch_v1_5_pytorch_model.bin",),
             repo="MahmoodLab/conchv1_5",
             revision="3e5766a5d1500d53c73c03005e24c30c1f27be13",
+            bytes=1_224_000_000,
         ),
         licence="CC-BY-NC-ND-4.0",
         licence_url="https://huggingface.co/MahmoodLab/conchv1_5",
@@ -70,6 +74,7 @@ ENCODERS = (
             files=("model.safetensors",),
             repo="bioptimus/H0-mini",
             config="config.json",
+            bytes=343_000_000,
         ),
         licence="CC-BY-NC-ND-4.0",
         licence_url="https://huggingface.co/bioptimus/H0-mini",
@@ -108,7 +113,7 @@ ENCODERS = (
         pixels=GIGAPATH,
         slices=GIGAPATH,
         # The Hub's configuration names an architecture that timm fills with random numbers: only the file is read.
-        weights=WeightsSource(filename="pytorch_model.bin", repo="prov-gigapath/prov-gigapath-flash"),
+        weights=WeightsSource(filename="pytorch_model.bin", repo="prov-gigapath/prov-gigapath-flash", bytes=86_700_000),
         licence="Apache-2.0",
         licence_url="https://huggingface.co/prov-gigapath/prov-gigapath-flash",
         paper="Usuyama et al., GigaPath-Flash, 2026 (arXiv 2607.18218)",
@@ -137,7 +142,12 @@ ENCODERS = (
         pooling="class token after the last norm",
         pixels=IMAGENET_224,
         slices=IMAGENET_224,
-        weights=WeightsSource(filename="pytorch_model.bin", files=("model.safetensors",), repo="Wangyh/mSTAR"),
+        weights=WeightsSource(
+            filename="pytorch_model.bin",
+            files=("model.safetensors", "mSTAR.pth"),
+            repo="Wangyh/mSTAR",
+            bytes=1_213_000_000,
+        ),
         licence="CC-BY-NC-ND-4.0",
         licence_url="https://huggingface.co/Wangyh/mSTAR",
         paper="Xu et al., mSTAR, Nat Commun 2025 (arXiv 2407.15362)",
@@ -148,7 +158,9 @@ ENCODERS = (
         arguments={"num_classes": 0, "init_values": 1e-5},
         steps=_CLS,
         parameters=303_350_784,
-        unverified=("The name of its file on the Hub, and what it was trained on, were written from memory.",),
+        unverified=(
+            "The name of its file on the Hub, and that its training started from UNI, were written from memory.",
+        ),
         on_purpose="A picture that is not square is cut to its middle; the authors' transform leaves it long.",
     ),
     EncoderSpec(
@@ -167,6 +179,7 @@ ENCODERS = (
             repo="majiabo/GPFM",
             url="https://github.com/birkhoffkiki/GPFM/releases/download/ckpt/GPFM.pth",
             md5="0dc7e345de84f385d09c8c782b4b3236",
+            bytes=1_213_000_000,
         ),
         licence="CC-BY-NC-ND-4.0",
         licence_url="https://huggingface.co/majiabo/GPFM",
@@ -194,7 +207,7 @@ ENCODERS = (
         pooling="class token after the last norm",
         pixels=IMAGENET_224,
         slices=IMAGENET_224,
-        weights=WeightsSource(filename="CROWN.pth", repo="LexieK/Crown"),
+        weights=WeightsSource(filename="CROWN.pth", repo="LexieK/Crown", bytes=1_215_000_000),
         licence="Apache-2.0",
         licence_url="https://huggingface.co/LexieK/Crown",
         paper="Zheng et al., CROWN, Nat Cancer 2026 (doi 10.1038/s43018-026-01240-0)",

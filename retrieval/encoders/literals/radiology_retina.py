@@ -75,6 +75,7 @@ ENCODERS = (
         unverified=(
             "Mean, deviation and kernel of its pictures: they are those that its users give; its processor file was "
             "not read.",
+            "That ChestX-ray14 is among its training pictures: training_images.csv in its repository was not read.",
         ),
         rules=PROCESSOR_518,
     ),
@@ -139,6 +140,7 @@ ENCODERS = (
             "octmnist": "About 15 in a hundred of its training scans are from Kermany et al., the dataset's source "
             "(from memory of the paper); labels were not used.",
         },
+        unverified=("That about 15 in a hundred of its training scans are from Kermany et al.",),
         on_purpose=_RETFOUND_PIXELS,
     ),
     EncoderSpec(

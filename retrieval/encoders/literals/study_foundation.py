@@ -58,6 +58,12 @@ _MEDCLIP_TEXT = TextTower(
 )
 _MEDCLIP_UNVERIFIED = ("The licence of the weights is not stated; BSD is what the package's setup file says.",)
 
+_PAPER_FIGURES = "Figures of papers that used this dataset's source may be among its pictures; no list exists: unknown."
+_PHOTOGRAPHED = (  # datasets whose sources are pictures as papers print them
+    *("pathmnist", "chestmnist", "dermamnist", "octmnist", "pneumoniamnist"),
+    *("retinamnist", "breastmnist", "bloodmnist", "tissuemnist"),
+)
+
 _CONCH_POOLER = (
     Step("attend", name="attn_pool_contrast", shape=(512, 768), heads=8, eps=1e-5),
     Step("norm", name="ln_contrast", shape=(512,), eps=1e-5),
@@ -152,6 +158,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
             pooling="class token of the last hidden state, linear to 640, gelu, linear to 512; length 1",
         ),
         study=f"The first output of its joint forward, of length 1. {_UNDETERMINED}",
+        overlaps=dict.fromkeys(_PHOTOGRAPHED, _PAPER_FIGURES),
         unverified=("That its configuration has CLIP's mean and standard deviation: the file was not read here.",),
         rules=OPEN_CLIP_224,
     ),
@@ -227,6 +234,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
             steps=(*_CONCH_POOLER, Step("linear", name="proj_contrast", shape=(512, 512)), Step("l2")),
             about="127 tokens and one place for the class token; the file has proj_contrast as (in, out).",
         ),
+        overlaps={"pathmnist": _PAPER_FIGURES},
         study=f"Not projected into the space of texts, and of length 1. {_UNDETERMINED}",
     ),
     EncoderSpec(
