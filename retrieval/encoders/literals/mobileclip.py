@@ -10,8 +10,8 @@ from retrieval.encoders.specs import EncoderSpec, Pixels, WeightsSource
 _FILE, _OTHER_FILE = "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
 _TRAINING = "DFNDR-2B: pictures of the web with texts, and what larger models say of them; what else is unknown"
 _PAPER = "Faghri et al., MobileCLIP2: Improving Multi-Modal Reinforced Training, TMLR 2025"
-_LICENCE = "Apple's own (Apple-ASCL or a kin of it)"
-_UNREAD = ("The licence was written from memory.",)
+_LICENCE = "Apple Machine Learning Research Model licence (apple-amlr): for research only"
+_UNREAD = ("The licence is that of Apple's own release; the page of these copies of its weights was not read.",)
 
 # Three of them take pictures in 0 to 1 as they are, two take CLIP's mean and deviation off.
 _UNIT_256 = Pixels(size=256, fit="shortest", crop=256, interpolation="pil_bilinear")
