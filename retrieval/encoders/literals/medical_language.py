@@ -320,7 +320,10 @@ ENCODERS: tuple[EncoderSpec, ...] = (
             "pathmnist": "Its pictures of pathology are not listed: unknown. Google's notebook trains these weights "
             "further on NCT-CRC, PathMNIST's source, with its labels as captions: a copy made so must not be used here."
         },
-        unverified=("Of its training sets, MIMIC-CXR and EyePACS were written from memory.",),
+        unverified=(
+            "Of its training sets, MIMIC-CXR and EyePACS were written from memory.",
+            "That pictures are resized with the bilinear kernel: a copy of its processor file says bicubic.",
+        ),
         on_purpose="Enlarged by Pillow's bilinear kernel, as in the authors' notebooks; their training shrank pictures "
         "without antialiasing and padded to a square what was none.",
     ),
