@@ -4,8 +4,8 @@ import functools
 import logging
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -24,24 +24,34 @@ CUTS = 5  # broken connections that one call survives, as long as each brought s
 STEP = 1 << 20  # bytes between two reports of progress
 
 
-def download(file: DataFile, target: Path, *, progress: Progress | None = None, at_most: int | None = None) -> Path:
-    """Fetch a file to `target` and check its MD5; what an earlier call fetched of it is not fetched again.
+def download(
+    file: DataFile,
+    target: Path,
+    *,
+    progress: Progress | None = None,
+    at_most: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    check: Callable[[Path], object] | None = None,
+) -> Path:
+    """Fetch a file to `target` and check it; what an earlier call fetched of it is not fetched again.
 
-    Where the publisher gives no MD5 the caller has to check what has come.
+    Where the publisher gives no MD5 and there is no `check`, the caller has to check what has come.
 
     Args:
         progress: Called with the bytes at hand and, where the server says so, the bytes in all.
-        at_most: Bytes that the file cannot exceed.
+        at_most: Bytes that the file cannot exceed; when they have come, no more is asked for.
+        headers: Sent along; `Authorization` only to the host of the file's address, not to where that redirects.
+        check: Gets the path of what has come and raises where it is wrong, in place of the MD5; it is removed then.
 
     Raises:
         Unavailable: It cannot be fetched, does not fit on the disk, or is not the file that its publisher describes.
         Busy: Another process is fetching it.
     """
-    transfer = _Transfer(file=file, folder=target.parent, report=progress or _silent, at_most=at_most)
+    transfer = _Transfer(file, target.parent, progress or _silent, at_most, headers or {})
     try:
         with artifacts.lock(target.with_name(f"{target.name}.lock"), what=f"the download of {file.name}"):
             if not (target.is_file() and _is_published(target, file)):
-                artifacts.resume_atomic(target, transfer.run, check=functools.partial(_check, file=file))
+                artifacts.resume_atomic(target, transfer.run, check=check or functools.partial(_check, file=file))
     except OSError as error:
         raise Unavailable(
             f"{file.name} cannot be written to {target.parent}: {error.strerror or error}.",
@@ -85,9 +95,12 @@ class _Transfer:
     folder: Path
     report: Progress
     at_most: int | None
+    headers: Mapping[str, str] = field(repr=False)  # a login may be among them
 
     def run(self, stream: IO[bytes]) -> None:
         """Receive until all is there; a cut connection is taken up again while it brings something."""
+        if stream.tell() == self.at_most:
+            return
         with httpx.Client(follow_redirects=True, timeout=TIMEOUT) as client:
             for cut in range(CUTS + 1):
                 before = stream.tell()
@@ -103,8 +116,8 @@ class _Transfer:
     def _receive(self, client: httpx.Client, stream: IO[bytes]) -> None:
         """Ask for what is missing and write it; start over where the server does not give just that."""
         offset = stream.tell()
-        asked = {"Range": f"bytes={offset}-"} if offset else {}
-        with client.stream("GET", self.file.url, headers={"Accept-Encoding": "identity", **asked}) as response:
+        asked = {**self.headers, "Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
+        with client.stream("GET", self.file.url, headers=asked) as response:
             answer = response.headers.get("Content-Range", "")
             if response.status_code == 416 and answer == f"bytes */{offset}":
                 return  # all of it is there already
@@ -178,4 +191,6 @@ def _cause(error: httpx.HTTPError, file: DataFile) -> str:
         return f"{host} did not answer in time"
     if isinstance(error, httpx.ConnectError):
         return f"there is no connection to {host}"
+    if isinstance(error, httpx.LocalProtocolError):
+        return f"what was to be asked of {host} cannot be sent"  # the error repeats headers, which may hold a login
     return f"the connection to {host} broke ({error})"

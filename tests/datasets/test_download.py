@@ -29,6 +29,7 @@ class Script:
     status: int = 200
     cuts: list[int] = field(default_factory=list)  # bytes after which a connection is cut, one a request
     asked: list[str | None] = field(default_factory=list)
+    logins: list[tuple[str, str | None]] = field(default_factory=list)  # host and what it was told, one a request
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -38,6 +39,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         script = self.script
         script.asked.append(self.headers.get("Range"))
+        host, _, port = self.headers["Host"].partition(":")
+        script.logins.append((host, self.headers.get("Authorization")))
+        if self.path.startswith("/elsewhere/"):
+            where = f"http://localhost:{port}{self.path.removeprefix('/elsewhere')}"
+            return self._head(302, Location=where)
         if self.path.startswith("/moved/"):
             return self._head(302, Location=self.path.removeprefix("/moved"))
         if script.status != 200:
@@ -79,7 +85,7 @@ def script() -> Script:
 
 @pytest.fixture
 def file(script: Script, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataFile]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     handler = type("Handler", (_Handler,), {"script": script})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -191,6 +197,40 @@ def test_redirects_are_followed(file: DataFile, target: Path):
     moved = DataFile(name=file.name, url=file.url.replace("/set.npz", "/moved/set.npz"), md5=file.md5)
     download(moved, target)
     assert target.read_bytes() == BODY
+
+
+def test_a_login_is_not_sent_to_where_the_file_is_redirected(file: DataFile, target: Path, script: Script):
+    elsewhere = DataFile(name=file.name, url=file.url.replace("/set.npz", "/moved/elsewhere/set.npz"), md5=file.md5)
+    script.cuts = [1_000_000]
+    download(elsewhere, target, headers={"Authorization": "Bearer secret"})
+    assert target.read_bytes() == BODY and script.asked[-1] == "bytes=1000000-"
+    own, other = ("127.0.0.1", "Bearer secret"), ("localhost", None)
+    assert script.logins == [own, own, other] * 2
+
+
+def test_a_login_that_cannot_be_sent_is_not_repeated(file: DataFile, target: Path):
+    with pytest.raises(Unavailable, match=r"what was to be asked of 127\.0\.0\.1 cannot be sent") as no:
+        download(file, target, headers={"Authorization": "Bearer sec\0ret"})
+    assert "Bearer" not in str(no.value)
+
+
+def test_a_check_takes_the_place_of_the_md5(file: DataFile, target: Path):
+    def check(path: Path) -> None:
+        if path.read_bytes() != BODY[::-1]:
+            raise Unavailable("It is not reversed.")
+
+    with pytest.raises(Unavailable, match="not reversed"):
+        download(file, target, check=check)
+    assert not target.exists() and not part(target).exists()
+    other = DataFile(name=file.name, url=file.url, md5="0" * 32)
+    assert download(other, target, check=lambda path: None).read_bytes() == BODY
+
+
+def test_a_part_that_can_get_no_longer_is_not_asked_for(file: DataFile, target: Path, script: Script):
+    part(target).parent.mkdir()
+    part(target).write_bytes(BODY)
+    download(file, target, at_most=len(BODY))
+    assert script.asked == [] and target.read_bytes() == BODY
 
 
 def test_no_server_at_all(file: DataFile, target: Path):
