@@ -1,18 +1,23 @@
 """The Hugging Face Hub: one file of a repository at one commit, fetched into a cache of the Hub's own layout.
 
-The library huggingface_hub talks to it: it reads HF_TOKEN or the stored login, HF_ENDPOINT and HF_HUB_OFFLINE itself.
-Nothing here sees a token; what a server or that library says of a request is not repeated either.
+The library huggingface_hub asks it about a file: it reads HF_TOKEN or the stored login, HF_ENDPOINT and HF_HUB_OFFLINE
+itself. The bytes come by the product's own download, since that library (2.4) keeps nothing of one that was killed. Its
+headers are handed through as they are, a token perhaps among them, which is neither kept nor repeated.
 """
 
+import functools
+import hashlib
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from retrieval import artifacts
-from retrieval.datasets.download import plain_size
+from retrieval.datasets import download as transfer
+from retrieval.datasets.specs import DataFile
 from retrieval.encoders.specs import EncoderSpec, WeightsSource
 from retrieval.errors import Unavailable
 
@@ -24,6 +29,7 @@ TOKENS = "https://huggingface.co/settings/tokens"
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA1 = re.compile(r"[0-9a-f]{40}")
 _TIMEOUT = 10  # seconds for the Hub to say what it knows of a file
 
 
@@ -50,8 +56,8 @@ def revision_of(path: Path) -> str:
 def download(spec: EncoderSpec, cache: Path, *, progress: Progress | None = None) -> Path:
     """The weights file of a spec, and its configuration file where it names one, at one commit.
 
-    A connection that breaks is taken up again where it broke. What has come is compared with the digest that the Hub
-    has of the file; what is wrong or incomplete is removed.
+    What came before a connection broke or the process was killed is kept, and the next call goes on from there. What
+    has come whole is compared with the digest that the Hub has of the file; another file is removed.
 
     Raises:
         Unavailable: Gated, not found, no network, cut off, no room, or not the file that it should be: each its own
@@ -61,18 +67,15 @@ def download(spec: EncoderSpec, cache: Path, *, progress: Progress | None = None
     source = spec.weights
     if source is None or not source.repo:
         raise ValueError(f"{spec.name} has no repository")
-    with _sentences(spec, cache, network=_unreachable):
-        commit, etag, size = _ask(source)
-    _check_known(spec, etag)
-    _check_room(spec, cache, size)
-    lock = cache / f"{_folder(source.repo)}.lock"
-    with _sentences(spec, cache, network=_cut_off), artifacts.lock(lock, what=f"the download of {spec.title}"):
-        _clear(cache / _folder(source.repo))
-        if source.config:
-            _get(source.repo, source.config, commit, cache, _silent, absent=True)
-        path = _get(source.repo, source.filename, commit, cache, progress or _silent)
-    _check_content(spec, path, etag)
-    return path
+    home = cache / _folder(source.repo)
+    with _sentences(spec, cache):
+        found = _ask(source.repo, source.filename, source.revision)
+        _check_known(spec, found.etag)
+        with artifacts.lock(cache / f"{home.name}.lock", what=f"the download of {spec.title}"):
+            config = _ask_config(source, found.commit)
+            if config is not None:
+                _get(spec, config, home)
+            return _get(spec, found, home, progress)
 
 
 def remove(path: Path) -> None:
@@ -109,68 +112,68 @@ def _snapshots(folder: Path, pinned: str) -> list[Path]:
 # --- the transfer
 
 
-def _ask(source: WeightsSource) -> tuple[str, str, int | None]:
-    """Commit, the Hub's own digest and the size of the file, before anything of it is sent."""
+@dataclass(frozen=True)
+class _Remote:
+    """What the Hub knows of a file, before anything of it is sent; `etag` is the Hub's own digest."""
+
+    name: str
+    commit: str
+    etag: str
+    size: int | None
+
+
+def _ask(repo: str, name: str, revision: str) -> _Remote:
     import huggingface_hub
 
-    url = huggingface_hub.hf_hub_url(source.repo, source.filename, revision=source.revision or None)
+    url = huggingface_hub.hf_hub_url(repo, name, revision=revision or None)
     said = huggingface_hub.get_hf_file_metadata(url, timeout=_TIMEOUT)
-    if not said.commit_hash or not said.etag:
+    if not _COMMIT.fullmatch(said.commit_hash or "") or not said.etag:
         raise Unavailable(
-            f"What answered in place of the Hugging Face Hub for {source.repo} is something else.",
+            f"What answered in place of the Hugging Face Hub for {repo} is something else.",
             remedy="Check the proxy and, if it is set, HF_ENDPOINT; a network may also ask for a login of its own.",
         )
-    return said.commit_hash, said.etag, said.size
+    return _Remote(name, str(said.commit_hash), said.etag, said.size)
 
 
-def _clear(folder: Path) -> None:
-    """Remove what downloads left that were killed: under the lock none is under way, and none goes on with them."""
-    for part in (folder / "blobs").glob("*.incomplete"):
-        part.unlink()
-
-
-def _get(repo: str, name: str, commit: str, cache: Path, report: Progress, *, absent: bool = False) -> Path:
-    """A file at a commit; `absent`: it need not be there."""
-    import huggingface_hub
+def _ask_config(source: WeightsSource, commit: str) -> _Remote | None:
+    """The configuration file that a source names, at a commit; None where the repository has none."""
     from huggingface_hub.errors import EntryNotFoundError
 
+    with suppress(EntryNotFoundError):  # the weights are known without it
+        return _ask(source.repo, source.config, commit) if source.config else None
+    return None
+
+
+def _get(spec: EncoderSpec, remote: _Remote, home: Path, progress: Progress | None = None) -> Path:
+    """A file in its place in a repository's folder; what is there of it already is not fetched again."""
+    import huggingface_hub
+    from huggingface_hub.utils import build_hf_headers
+
+    target = home / "snapshots" / remote.commit / remote.name
+    if target.is_file():
+        return target
+    repo, part = spec.weights.repo if spec.weights else "", _incoming(home, remote)
+    url = huggingface_hub.hf_hub_url(repo, remote.name, revision=remote.commit)
+    file = DataFile(name=f"{remote.name} of {spec.title}", url=url, md5="")
+    check = functools.partial(_check_content, remote=remote, name=file.name)
     try:
-        bar = _bar(report)
-        return Path(huggingface_hub.hf_hub_download(repo, name, revision=commit, cache_dir=cache, tqdm_class=bar))
-    except EntryNotFoundError as error:
-        if absent and not isinstance(error, FileNotFoundError):  # that would be: not here, and the Hub did not say
-            return cache
-        raise
+        transfer.download(file, part, progress=progress, at_most=remote.size, headers=build_hf_headers(), check=check)
+    except Unavailable as error:
+        remedy = f"{error.remedy} Or fetch it with a browser from {_page(spec)} and {_by_hand(spec)}"
+        raise Unavailable(error.message, remedy=remedy) from error
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part.replace(target)
+    shutil.rmtree(part.parent)
+    return target
 
 
-def _silent(_done: int, _total: int | None) -> None:
-    """Progress that nobody asked for."""
-
-
-def _bar(report: Progress) -> Any:
-    """A progress bar, as huggingface_hub makes them, that draws nothing and reports."""
-    from tqdm import tqdm
-
-    class Bar(tqdm):
-        def __init__(self, *_args: Any, total: float | None = None, initial: float = 0, **_more: Any) -> None:
-            super().__init__(total=total, initial=initial, disable=True)
-            self._report()
-
-        def update(self, n: float | None = 1) -> bool | None:
-            self.n += n or 0
-            self._report()
-            return None
-
-        def update_transfer(self, n: float) -> None:
-            """Bytes on the way; those that have arrived are what counts."""
-
-        def set_transfer_postfix_str(self, *_args: Any, **_more: Any) -> None:
-            """Nothing is drawn."""
-
-        def _report(self) -> None:
-            report(int(self.n), int(self.total) if self.total else None)
-
-    return Bar
+def _incoming(home: Path, remote: _Remote) -> Path:
+    """Where a file comes in, by its digest; what came of one that the Hub has replaced since is removed."""
+    folder, mark = home / "incoming" / remote.name.replace("/", "--"), artifacts.fingerprint(etag=remote.etag)
+    for old in folder.glob("*"):
+        if not old.name.startswith(mark):
+            old.unlink()
+    return folder / mark
 
 
 # --- what is checked
@@ -188,24 +191,19 @@ def _check_known(spec: EncoderSpec, etag: str) -> None:
         )
 
 
-def _check_room(spec: EncoderSpec, cache: Path, size: int | None) -> None:
-    folder = next(place for place in (cache, *cache.parents) if place.is_dir())
-    free = shutil.disk_usage(folder).free
-    if size is not None and size > free:
-        raise Unavailable(
-            f"The weights of {spec.title} take {plain_size(size)}, and {folder} has {plain_size(free)} free.",
-            remedy="Make room, or point RETRIEVAL_CACHE to a folder on a larger disk.",
-        )
+def _check_content(path: Path, *, remote: _Remote, name: str) -> None:
+    if not _is_whole(path, remote):
+        raise Unavailable(f"What came for {name} is not the file on the Hub; it was removed.", remedy="Try again.")
 
 
-def _check_content(spec: EncoderSpec, path: Path, etag: str) -> None:
-    """The Hub's digest of a large file is its sha256; of a small one git's, which is not compared."""
-    if _SHA256.fullmatch(etag) and artifacts.file_digest(path) != etag:
-        remove(path)
-        raise Unavailable(
-            f"What came for the weights of {spec.title} is not the file on the Hub (another sha256); it was removed.",
-            remedy=f"Try again; if it happens again, fetch it with a browser from {_page(spec)} and {_by_hand(spec)}",
-        )
+def _is_whole(path: Path, remote: _Remote) -> bool:
+    """The Hub's digest is the sha256 of a large file and git's own of a small one; without either the size counts."""
+    if _SHA256.fullmatch(remote.etag):
+        return artifacts.file_digest(path) == remote.etag
+    if _SHA1.fullmatch(remote.etag):
+        content = path.read_bytes()  # git hashes a blob with its kind and length before it (gitformat-loose)
+        return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == remote.etag
+    return remote.size in (None, path.stat().st_size)
 
 
 # --- what is said when it cannot be had
@@ -220,15 +218,12 @@ def _by_hand(spec: EncoderSpec) -> str:
 
 
 @contextmanager
-def _sentences(spec: EncoderSpec, cache: Path, *, network: Callable[[EncoderSpec], Sentence]) -> Iterator[None]:
+def _sentences(spec: EncoderSpec, cache: Path) -> Iterator[None]:
     """Turn what huggingface_hub and the disk refuse into one of the product's own errors."""
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
     try:
         yield
     except (_http_error(), OSError) as error:
-        cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else None  # it only says there was one
-        message, remedy = _sentence(cause or error, spec, cache, network)
+        message, remedy = _sentence(error, spec, cache)
         raise Unavailable(message, remedy=remedy) from error
 
 
@@ -239,9 +234,7 @@ def _http_error() -> type[Exception]:
     return HfHubHTTPError.__bases__[0]
 
 
-def _sentence(
-    error: BaseException, spec: EncoderSpec, cache: Path, network: Callable[[EncoderSpec], Sentence]
-) -> Sentence:
+def _sentence(error: BaseException, spec: EncoderSpec, cache: Path) -> Sentence:
     from huggingface_hub import errors
 
     if isinstance(error, errors.HfHubHTTPError):
@@ -253,7 +246,7 @@ def _sentence(
             f"The weights of {spec.title} cannot be written to {cache}: {error.strerror}.",
             "Make room or allow writing there, or point RETRIEVAL_CACHE to another folder.",
         )
-    return network(spec)
+    return _unreachable(spec)
 
 
 def _refusal(error: Any, spec: EncoderSpec) -> Sentence:
@@ -324,12 +317,4 @@ def _unreachable(spec: EncoderSpec) -> Sentence:
     return (
         f"The weights of {spec.title} could not be fetched: there is no connection to the Hugging Face Hub.",
         f"Check the network and try again; or fetch them elsewhere from {_page(spec)} and {_by_hand(spec)}",
-    )
-
-
-def _cut_off(spec: EncoderSpec) -> Sentence:
-    return (
-        f"The weights of {spec.title} did not come whole: the connection to the Hugging Face Hub broke off again and "
-        "again. What had come was removed.",
-        f"Check the network and try again; or fetch them with a browser from {_page(spec)} and {_by_hand(spec)}",
     )

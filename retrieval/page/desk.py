@@ -106,8 +106,7 @@ class Desk:
     def download(self, words: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """Fetch the weights of the extractor of these words, saying how far it is, then compute and answer.
 
-        It stops when nobody listens any more. What an address has sent by then is kept, and the next time goes on from
-        there; the Hub is asked anew.
+        It stops when nobody listens any more. What has come by then is kept, and the next time goes on from there.
         """
         link = Link(cell=self.start)
         try:

@@ -1,4 +1,5 @@
-"""A stand-in of the Hugging Face Hub on this machine: enough of it for huggingface_hub's own download, and refusals.
+"""A stand-in of the Hugging Face Hub on this machine: enough of it for what huggingface_hub asks, for downloads, and
+refusals.
 
 `127.0.0.1` is the Hub, which knows commits, digests and who may have what; `localhost` is the network from which it
 lets large files be fetched, which gets no token.
@@ -8,7 +9,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -37,8 +38,10 @@ class Hub:
         gated: Whether it wants a login of one of `granted`.
         known: Tokens that are somebody's; another is refused as such.
         sent: What comes in place of a large file's content.
+        small_sent: What comes in place of a small file's.
         claimed: The size that it says a large file has.
         cuts: Bytes after which a connection is cut, one a request.
+        stalls: Bytes after which content stops coming, for as long as `goes_on` is not set.
         status: What it answers to everything, if anything.
     """
 
@@ -49,8 +52,11 @@ class Hub:
     known: tuple[str, ...] = ("hf_granted", "hf_waiting")
     granted: tuple[str, ...] = ("hf_granted",)
     sent: bytes | None = None
+    small_sent: bytes | None = None
     claimed: int | None = None
     cuts: list[int] = field(default_factory=list)
+    stalls: int | None = None
+    goes_on: threading.Event = field(default_factory=threading.Event)
     status: int = 0
     portal: bool = False
     asked: list[Asked] = field(default_factory=list)
@@ -121,12 +127,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, commit: str, content: bytes, *, small: bool) -> None:
         if small:
-            etag = hashlib.sha1(content).hexdigest()
+            etag = hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()  # as git has it
+            content = content if self.hub.small_sent is None else self.hub.small_sent
             return self._say(200, content, X_Repo_Commit=commit, ETag=f'"{etag}"')
         digest = hashlib.sha256(content).hexdigest()
         size = len(content) if self.hub.claimed is None else self.hub.claimed
         where = f"http://localhost:{self.hub.port}/content/{digest}"
-        linked = {"X_Linked_Etag": f'"{digest}"', "X_Linked_Size": str(size)}
+        linked: dict[str, Any] = {"X_Linked_Etag": f'"{digest}"', "X_Linked_Size": str(size)}
         self._say(302, b"", X_Repo_Commit=commit, Location=where, **linked)
 
     def _content(self, digest: bytes) -> None:
@@ -135,20 +142,32 @@ class _Handler(BaseHTTPRequestHandler):
         content = content if self.hub.sent is None else self.hub.sent
         start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
         begin, more = (int(start[1]) if start else 0), {}
+        if begin >= len(content):
+            return self._say(416, b"")  # some of the networks say no more than that
         if start:
             more = {"Content_Range": f"bytes {begin}-{len(content) - 1}/{len(content)}"}
-        self._say(206 if start else 200, content[begin:], **more)
+        self._say(206 if start else 200, content[begin:], length=self.hub.claimed, **more)
 
-    def _say(self, status: int, body: bytes, **headers: Any) -> None:
+    def _say(self, status: int, body: bytes, *, length: int | None = None, **headers: Any) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(body) if length is None else length))
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
         if self.command == "GET":
-            cut = self.hub.cuts.pop(0) if self.hub.cuts and self.path.startswith("/content/") else len(body)
+            self._send(body)
+
+    def _send(self, body: bytes) -> None:
+        large = self.path.startswith("/content/")
+        cut = self.hub.cuts.pop(0) if self.hub.cuts and large else len(body)
+        if self.hub.stalls is not None and large:
+            self.wfile.write(body[: self.hub.stalls])
+            self.wfile.flush()
+            self.hub.goes_on.wait()
+            body = body[self.hub.stalls :]
+        with suppress(ConnectionError):  # who asked may have been killed
             self.wfile.write(body[:cut])
 
     def log_message(self, format: str, *args: object) -> None:

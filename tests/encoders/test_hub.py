@@ -1,11 +1,13 @@
-"""Weights from the Hub: huggingface_hub's own download against a stand-in of the Hub on this machine."""
+"""Weights from the Hub: asked for and fetched, by processes of their own, from a stand-in of it on this machine."""
 
+import hashlib
 import json
 import os
 import pickle
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,14 +45,23 @@ class Process:
                 text=True,
             )
 
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin and self._process.stdout
+    def begin(self, question: dict[str, Any]) -> None:
+        assert self._process.stdin
         self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        self.begin(question)
+        assert self._process.stdout
         line = self._process.stdout.readline()
         with self.said.open("a") as said:
             said.write(line)
         return json.loads(line)
+
+    def kill(self) -> None:
+        """As the system does it when memory runs out: at once, without a word (SIGKILL)."""
+        self._process.kill()
+        self._process.communicate(timeout=30)
 
     def close(self) -> None:
         self._process.communicate(timeout=30)
@@ -109,6 +120,15 @@ def left(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.rglob("*") if path.is_file() and not path.name.endswith(idle))
 
 
+def in_the_hubs_layout(path: Path) -> Path:
+    """The file moved to where huggingface_hub keeps the bytes, and a link in its place; where they are."""
+    blob = path.parents[2] / "blobs" / hashlib.sha256(path.read_bytes()).hexdigest()
+    blob.parent.mkdir()
+    path.rename(blob)
+    path.symlink_to(Path("..", "..", "blobs", blob.name))
+    return blob
+
+
 # --- what goes well
 
 
@@ -144,27 +164,92 @@ def test_a_configuration_file_that_is_not_there_is_no_error(ask: Ask):
     assert Path(ask(config="config.json")["path"]).is_file()
 
 
+def test_a_file_in_a_folder_of_the_repository_keeps_its_place(ask: Ask, hub: Hub):
+    hub.files[FIRST] = {f"sub/{NAME}": b"nested" * 1000}
+    found = Path(ask(filename=f"sub/{NAME}")["path"])
+    assert found.read_bytes() == b"nested" * 1000 and not found.is_symlink()
+    assert (found.parent.name, client.revision_of(found)) == ("sub", FIRST)
+
+
 def test_a_cut_connection_is_taken_up_where_it_broke(ask: Ask, hub: Hub):
-    hub.files[FIRST][NAME] = os.urandom(12_000_000)
-    hub.cuts = [11_000_000]
+    hub.files[FIRST][NAME] = os.urandom(300_000)
+    hub.cuts = [200_000]
     found = ask()
     assert Path(found["path"]).read_bytes() == hub.files[FIRST][NAME]
-    first, second = hub.transfers()
-    assert first.range is None
-    assert second.range == f"bytes={10 << 20}-"  # it is written in pieces of this size
+    assert [one.range for one in hub.transfers()] == [None, "bytes=200000-"]
 
 
-def test_what_a_killed_download_left_is_removed(ask: Ask, cache: Path):
-    part = cache / "hub" / "models--owner--name" / "blobs" / "0123.89abcdef.incomplete"
-    part.parent.mkdir(parents=True)
-    part.write_bytes(bytes(1000))
-    assert Path(ask()["path"]).is_file()
-    assert not part.exists()
+def test_what_came_before_it_broke_off_for_good_is_kept(ask: Ask, hub: Hub, cache: Path):
+    hub.cuts = [2000, 0]
+    said = ask()
+    assert f"{NAME} of Tiny (at most 5.0 kB) could not be fetched" in said["error"]
+    assert "the connection to 127.0.0.1 broke" in said["error"]
+    assert "2.0 kB are kept and it goes on from there" in said["remedy"] and PAGE in said["remedy"]
+    assert ask("locate")["path"] == "None"
+    found = Path(ask()["path"])
+    assert found.read_bytes() == hub.files[FIRST][NAME] and hub.transfers()[-1].range == "bytes=2000-"
+    assert left(cache) == [NAME]
+
+
+@pytest.fixture
+def killed(hub: Hub, home: Path, cache: Path) -> Iterator[Path]:
+    """What a process has left of the file at the first commit that was killed while it came."""
+    hub.files[FIRST][NAME], hub.stalls = os.urandom(3_000_000), 2_000_000
+    process = Process(home, hub.url)
+    try:
+        process.begin(question(cache))
+        assert reached(lambda: sum(part.stat().st_size for part in cache.rglob("*.part")) > 1_000_000)
+    finally:
+        process.kill()
+        hub.goes_on.set()
+        hub.stalls = None
+    (part,) = cache.rglob("*.part")
+    yield part
+
+
+def reached(state: Callable[[], bool]) -> bool:
+    """Whether a state is reached in half a minute."""
+    for _ in range(600):
+        if state():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_after_a_kill_only_the_rest_is_asked_for(ask: Ask, hub: Hub, cache: Path, killed: Path):
+    at_hand = killed.stat().st_size
+    assert 1_000_000 < at_hand <= 2_000_000 and ask("locate")["path"] == "None"
+    found = ask()
+    assert Path(found["path"]).read_bytes() == hub.files[FIRST][NAME]
+    assert [one.range for one in hub.transfers()] == [None, f"bytes={at_hand}-"]
+    assert found["seen"][0] == [at_hand, 3_000_000] and found["seen"][-1] == [3_000_000, 3_000_000]
+    assert left(cache) == [NAME]
+
+
+def test_what_was_killed_after_the_last_byte_is_not_asked_for_again(ask: Ask, hub: Hub, killed: Path):
+    killed.write_bytes(hub.files[FIRST][NAME])
+    assert Path(ask()["path"]).read_bytes() == hub.files[FIRST][NAME]
+    assert len(hub.transfers()) == 1
+
+
+@pytest.mark.parametrize("commit", [FIRST, SECOND])
+def test_another_file_on_the_hub_starts_over(ask: Ask, hub: Hub, cache: Path, killed: Path, commit: str):
+    hub.files[commit][NAME] = os.urandom(3_000_000)
+    assert Path(ask(revision=commit)["path"]).read_bytes() == hub.files[commit][NAME]
+    assert [one.range for one in hub.transfers()] == [None, None]
+    assert left(cache) == [NAME]
+
+
+def test_the_same_file_at_another_commit_goes_on(ask: Ask, hub: Hub, killed: Path):
+    hub.files[SECOND][NAME] = hub.files[FIRST][NAME]
+    at_hand = killed.stat().st_size
+    assert client.revision_of(Path(ask(revision=SECOND)["path"])) == SECOND
+    assert hub.transfers()[-1].range == f"bytes={at_hand}-"
 
 
 def test_the_users_own_cache_is_used_and_not_written(ask: Ask, hub: Hub, cache: Path, tmp_path: Path):
-    ask()
     users = tmp_path / "users"
+    in_the_hubs_layout(Path(ask()["path"]))
     (cache / "hub").rename(users)
     before, asked = sorted(users.rglob("*")), len(hub.asked)
     assert Path(ask(hub=users)["path"]).is_relative_to(users)
@@ -173,7 +258,7 @@ def test_the_users_own_cache_is_used_and_not_written(ask: Ask, hub: Hub, cache: 
 
 
 def test_a_folder_of_the_hubs_layout_can_be_put_in_place_by_hand(ask: Ask, cache: Path, tmp_path: Path, hub: Hub):
-    ask()
+    in_the_hubs_layout(Path(ask()["path"]))
     own = tmp_path / "weights" / "tiny"
     own.parent.mkdir()
     shutil.copytree(cache / "hub" / "models--owner--name", own / "models--owner--name", symlinks=True)
@@ -266,8 +351,13 @@ REFUSALS = {
     "no such repository": (_moved, "", "has no repository owner/name, or hides it", "whether they were moved"),
     "out of order": (_down, "", "the Hugging Face Hub answered 503", "Try again later"),
     "forbidden": (_forbidden, "hf_granted", "does not accept the login", "whether the token is still valid"),
-    "truncated": (_short, "", "did not come whole", "try again"),
-    "another file": (_other, "", "is not the file on the Hub (another sha256); it was removed", "Try again"),
+    "truncated": (_short, "", f"What came for {NAME} of Tiny is not the file on the Hub; it was removed", "Try again"),
+    "another file": (
+        _other,
+        "",
+        f"What came for {NAME} of Tiny is not the file on the Hub; it was removed",
+        "Try again",
+    ),
 }
 
 
@@ -279,7 +369,7 @@ def test_each_refusal_has_its_own_sentence_and_leaves_nothing(case: str, ask: As
     assert (said["kind"], message in said["error"]) == ("Unavailable", True), said
     assert remedy in said["remedy"] and PAGE in said["remedy"], said
     assert "Tiny" in said["error"]
-    assert left(cache) in ([], [NAME] if case == "no such file" else [])  # a mark of huggingface_hub: not there
+    assert left(cache) == []
     assert ask("locate")["path"] == "None"
     everything = said["error"] + said["remedy"]
     assert token == "" or token not in everything
@@ -287,14 +377,21 @@ def test_each_refusal_has_its_own_sentence_and_leaves_nothing(case: str, ask: As
 
 def test_no_two_refusals_say_the_same():
     sentences = [message for _, _, message, _ in REFUSALS.values()]
-    assert len(set(sentences)) == len(sentences) - 1  # both refused logins are one
+    assert len(set(sentences)) == len(sentences) - 2  # both refused logins are one, and so are both wrong contents
 
 
 def test_what_is_too_large_for_the_disk_is_refused_before_it_comes(ask: Ask, hub: Hub, cache: Path):
     hub.claimed = 10**17
     said = ask()
-    assert "take 100000 TB" in said["error"] and "free" in said["error"]
-    assert "RETRIEVAL_CACHE" in said["remedy"]
+    assert f"{NAME} of Tiny needs 100000 TB more, and {cache}" in said["error"] and "free" in said["error"]
+    assert "RETRIEVAL_CACHE" in said["remedy"] and PAGE in said["remedy"]
+    assert sum(path.stat().st_size for path in cache.rglob("*.part")) == 0
+
+
+def test_a_configuration_file_is_compared_with_gits_digest(ask: Ask, hub: Hub):
+    hub.files[FIRST]["config.json"], hub.small_sent = b'{"depth": 12}', b'{"depth": 13}'
+    said = ask(config="config.json")
+    assert "What came for config.json of Tiny is not the file on the Hub; it was removed" in said["error"]
     assert hub.transfers() == []
 
 
@@ -361,15 +458,17 @@ def test_code_in_a_file_from_the_hub_is_not_executed(ask: Ask, hub: Hub, tmp_pat
     assert not sign.exists()
 
 
-def test_a_damaged_file_in_the_cache_is_named_with_what_to_delete_and_is_fetched_again(ask: Ask, hub: Hub):
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_damaged_file_in_the_cache_is_named_with_what_to_delete(ask: Ask, hub: Hub, linked: bool):
     path = Path(ask()["path"])
-    bytes_of_it = path.resolve()
+    bytes_of_it = in_the_hubs_layout(path) if linked else path
     bytes_of_it.write_bytes(b"\0" * 100)
     said = ask("identify")
     assert said["kind"] == "BadInput" and f"{NAME} in {path.parent}" in said["error"]
-    assert f"delete {path} and {bytes_of_it}, to which it points, and fetch it again" in said["remedy"]
-    path.unlink()
-    bytes_of_it.unlink()
+    both = f"{path} and {bytes_of_it}, to which it points," if linked else f"{path}"
+    assert f"delete {both} and fetch it again" in said["remedy"]
+    client.remove(path)
+    assert not bytes_of_it.exists()
     assert Path(ask()["path"]).read_bytes() == hub.files[FIRST][NAME]
 
 
