@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from retrieval.roots import Roots
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """Fetch, locate or identify the weights of a question's source."""
+    """Fetch, locate or identify the weights of a question's source, or leave them when some have come."""
     folders = {name: Path(folder) for name, folder in question["roots"].items()}
     roots = Roots(data=(), precomputed=Path("nowhere"), weights=folders.pop("weights", None), **folders)
     source = {name: tuple(one) if isinstance(one, list) else one for name, one in question["source"].items()}
@@ -25,12 +27,38 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         if question["do"] == "fetch":
             path = weights.fetch(spec, roots, progress=lambda done, total: seen.append((done, total)))
             return {"path": str(path), "seen": seen, "state": weights.state(spec, roots)}
+        if question["do"] == "leave":
+            return leave(spec, roots)
         if question["do"] == "identify":
             found = loading.identify(spec, roots)
             return {name: str(value) for name, value in vars(found).items()}
         return {"path": str(weights.locate(spec, roots)), "modules": sorted(sys.modules)}
     except RetrievalError as error:
         return {"error": error.message, "remedy": error.remedy, "kind": type(error).__name__}
+
+
+def leave(spec: EncoderSpec, roots: Roots) -> dict[str, Any]:
+    """Fetch as the page does, and stop listening when some of it has come."""
+    from retrieval.page import underway
+
+    left = threading.Event()
+
+    def work(say: Callable[[str, float], None]) -> None:
+        def report(done: int, total: int | None) -> None:
+            say("on its way", done / (total or done))
+            if done:
+                left.wait(30)
+
+        weights.fetch(spec, roots, progress=report)
+
+    steps = underway.steps(work, stops=True)
+    share = next(share for _, share in steps if share)
+    steps.close()
+    left.set()
+    for thread in threading.enumerate():
+        if thread.name == "work":
+            thread.join(30)
+    return {"share": share}
 
 
 def spec_of(source: WeightsSource, *, gated: bool) -> EncoderSpec:

@@ -226,6 +226,16 @@ def test_after_a_kill_only_the_rest_is_asked_for(ask: Ask, hub: Hub, cache: Path
     assert left(cache) == [NAME]
 
 
+def test_what_a_person_left_goes_on_as_well(ask: Ask, hub: Hub, cache: Path):
+    hub.files[FIRST][NAME] = os.urandom(5_000_000)
+    assert 0 < ask("leave")["share"] < 1
+    (part,) = cache.rglob("*.part")
+    at_hand = part.stat().st_size
+    assert at_hand > 0 and ask("locate")["path"] == "None"
+    assert Path(ask()["path"]).read_bytes() == hub.files[FIRST][NAME]
+    assert hub.transfers()[-1].range == f"bytes={at_hand}-"
+
+
 def test_what_was_killed_after_the_last_byte_is_not_asked_for_again(ask: Ask, hub: Hub, killed: Path):
     killed.write_bytes(hub.files[FIRST][NAME])
     assert Path(ask()["path"]).read_bytes() == hub.files[FIRST][NAME]
@@ -400,6 +410,13 @@ def test_something_else_that_answers_is_not_taken_for_the_hub(ask: Ask, hub: Hub
     said = ask()
     assert "is something else" in said["error"] and "HF_ENDPOINT" in said["remedy"]
     assert left(cache) == []
+
+
+def test_a_commit_that_is_none_leads_to_no_other_folder(ask: Ask, hub: Hub, cache: Path):
+    hub.main = "../../../elsewhere"
+    hub.files[hub.main] = hub.files[FIRST]
+    assert "is something else" in ask(revision="")["error"]
+    assert left(cache) == [] and hub.transfers() == []
 
 
 def test_a_file_that_the_spec_knows_to_be_another_is_not_fetched(ask: Ask, hub: Hub):
