@@ -59,13 +59,16 @@ def fingerprint(**parts: Any) -> str:
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """The hexadecimal digest of a file's bytes; remembered while its size and time stay the same."""
+    """The hexadecimal digest of a file's bytes; remembered while its size, times and place on the disk stay the same.
+
+    Another file may bring its size and time of modification with it, but not the rest.
+    """
     stat = path.stat()
-    return _file_digest(path, algorithm, stat.st_size, stat.st_mtime_ns)
+    return _file_digest(path, algorithm, stat.st_size, (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
 
 
 @functools.lru_cache(maxsize=4096)
-def _file_digest(path: Path, algorithm: str, size: int, mtime_ns: int) -> str:
+def _file_digest(path: Path, algorithm: str, size: int, times: tuple[int, ...]) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 

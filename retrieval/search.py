@@ -151,8 +151,11 @@ def _nearest(query: Query, item: np.ndarray, cell: Cell, roots: Roots, k: int) -
     if isinstance(query, ItemQuery):
         stored = evaluation.neighbours(cell, "train" if query.split == "train" else "test", roots)
         return stored.indices[query.index, :k], stored.scores[query.index, :k]
-    gallery = evaluation.embeddings(cell, "train", roots)
-    vectors = embedding.embed_pictures(loading.load_encoder(cell.encoder, roots), item[None])
+    before = loading.identify(cell.spec, roots).digest
+    gallery, encoder = evaluation.embeddings(cell, "train", roots), loading.load_encoder(cell.encoder, roots)
+    loading.check_same(cell.spec, before, encoder.weights_digest)
+    vectors = embedding.embed_pictures(encoder, item[None])
+    embedding.check_finite(cell.spec, vectors, "this picture")
     indices, scores = ranked.rank(gallery.vectors, vectors, cell.rules, k=k)
     return indices[0], scores[0]
 

@@ -383,3 +383,15 @@ def test_what_a_killed_write_left_is_removed_a_day_later(tmp_path: Path):
     artifacts.write_json(tmp_path / "a.json", {})
     assert not old.exists()
     assert young.exists() and other.exists()
+
+
+def test_another_file_of_the_same_size_and_time_has_another_digest(tmp_path: Path):
+    """As copies have that keep the time of modification (`cp -p`, archives)."""
+    path, other = tmp_path / "file", tmp_path / "other"
+    path.write_bytes(b"one")
+    other.write_bytes(b"two")
+    for each in (path, other):
+        os.utime(each, ns=(10**18, 10**18))
+    before = artifacts.file_digest(path)
+    os.replace(other, path)
+    assert artifacts.file_digest(path) != before

@@ -328,3 +328,8 @@ def test_the_disk_saying_no_is_a_sentence(run: Run, breast: Roots, tmp_path: Pat
     blocked = replace(breast, precomputed=tmp_path / "none", cache=in_the_way / "cache")
     error = _document(run("evaluate", *PIXELS, "--format", "json", roots=blocked), code=1)["error"]
     assert "RETRIEVAL_CACHE" in error["remedy"]
+
+
+def test_a_download_of_an_extractor_without_a_name_speaks_of_extractors(run: Run, empty_roots: Roots) -> None:
+    error = _document(run("download", "--encoder", "", "--format", "json", roots=empty_roots), code=1)["error"]
+    assert error["message"] == "There is no extractor named ''." and "densenet121" in error["remedy"]

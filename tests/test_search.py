@@ -12,6 +12,7 @@ from retrieval import artifacts, evaluation, search
 from retrieval.answers import ItemQuery, UploadQuery
 from retrieval.cells import Cell, cell
 from retrieval.datasets.opening import is_at_hand, locate
+from retrieval.encoders import builtin
 from retrieval.errors import BadInput, RetrievalError, Unavailable, UnknownName
 from retrieval.groups import find_groups, key_of
 from retrieval.ranking import neighbours as ranked
@@ -387,3 +388,13 @@ def test_cells_are_checked_by_whoever_names_them():
     assert Cell("breastmnist", 28, "pixels", "paper") == PIXELS
     with pytest.raises(UnknownName, match="2D"):
         cell("breastmnist", 28, "shape")
+
+
+def test_a_picture_whose_features_are_not_finite_is_refused(
+    breast: Roots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    query = picture(breast, "test", 3, tmp_path)
+    search.find(query, PIXELS, breast)  # so that the gallery is there
+    monkeypatch.setattr(builtin, "pixels", lambda item: np.full(item.size, np.nan))
+    with pytest.raises(Unavailable, match="not finite numbers for this picture"):
+        search.find(query, PIXELS, breast)

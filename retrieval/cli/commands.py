@@ -94,7 +94,7 @@ def download(
         raise typer.BadParameter("name either --dataset or --encoder.")
     with saying_no(form):
         roots = roots_from_environment()
-        document = _fetch_weights(encoder, roots) if encoder else _fetch_data(dataset or "", size, roots)
+        document = _fetch_weights(encoder, roots) if encoder is not None else _fetch_data(dataset or "", size, roots)
     give(document, form, text=texts.fetched(document))
 
 

@@ -116,6 +116,7 @@ def embed(
         made = stored(split, spec, weights, roots, variant=variant)  # by another process, just now
         if made is None:
             encoder = loading.load(spec, roots, device=device)
+            loading.check_same(spec, weights.digest, encoder.weights_digest)
             _make(split, encoder, roots, key, _mark(split, spec, weights.digest), progress)
             made = stored(split, spec, weights, roots, variant=variant)
     if made is None:
@@ -213,12 +214,17 @@ def _shard(
 def _finite(encoder: Encoder, split: Split, start: int, stop: int, tick: Tick) -> np.ndarray:
     embed_items = embed_volumes if split.dataset.ndim == 3 else embed_pictures
     vectors = embed_items(encoder, split.images[start:stop], tick=tick)
+    check_finite(encoder.spec, vectors, f"the items {start} to {stop - 1}")
+    return vectors
+
+
+def check_finite(spec: EncoderSpec, vectors: np.ndarray, what: str) -> None:
+    """Unavailable where features are not finite numbers; `what` they are of, in words."""
     if not np.isfinite(vectors).all():
         raise Unavailable(
-            f"{encoder.spec.title} gave features that are not finite numbers for the items {start} to {stop - 1}.",
+            f"{spec.title} gave features that are not finite numbers for {what}.",
             remedy="Its weights file may be damaged: delete it and fetch it again.",
         )
-    return vectors
 
 
 def _provenance(encoder: Encoder, seconds: float) -> dict[str, Any]:

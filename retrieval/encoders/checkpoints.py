@@ -13,6 +13,10 @@ from retrieval.encoders.specs import Layout
 from retrieval.encoders.weights import refused, unreadable
 
 _DAMAGED = (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, pickle.UnpicklingError)
+_DAMAGED += (TypeError, AttributeError, AssertionError, zipfile.BadZipFile)  # where single bytes are wrong
+
+# What weights are written in. Others (float8, quantised, complex) mean their numbers only together with something else.
+_KINDS = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 # Plain data that upstream files hold beside tensors; a class that could run something is never listed here.
 _ALLOWED = {"argparse.Namespace": argparse.Namespace}
@@ -25,8 +29,13 @@ def read(path: Path, layout: Layout) -> dict[str, Any]:
     content = _read(path, layout)
     for key in layout.unwrap:
         content = content[key] if isinstance(content, Mapping) and isinstance(content.get(key), Mapping) else content
-    if not isinstance(content, Mapping) or not all(isinstance(one, torch.Tensor) for one in content.values()):
+    if not isinstance(content, Mapping) or not all(
+        isinstance(name, str) and isinstance(one, torch.Tensor) for name, one in content.items()
+    ):
         raise unreadable(path, ValueError("it holds something other than tensors by name"))
+    special = next((name for name, one in content.items() if not _is_plain(one)), None)
+    if special is not None:
+        raise unreadable(path, ValueError(f"{special} is no plain tensor of numbers ({content[special].dtype})"))
     return dict(content)
 
 
@@ -52,6 +61,14 @@ class _Arrays(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+
+def _is_plain(tensor: Any) -> bool:
+    """Whether it lies in memory number by number: neither sparse nor nested, nor without content, nor quantised."""
+    import torch
+
+    lies = tensor.layout == torch.strided and not tensor.is_nested and tensor.device.type == "cpu"
+    return lies and str(tensor.dtype).removeprefix("torch.") in _KINDS
 
 
 def _read(path: Path, layout: Layout) -> Any:

@@ -15,10 +15,10 @@ def fitted(tensors: Tensors, layout: Layout, places: Tensors) -> dict[str, Any]:
     Args:
         tensors: Of the checkpoint, by its names.
         layout: How they become the network's.
-        places: The network's own tensors (or anything with a `shape`), by name.
+        places: The network's own tensors, by name; what is in them does not matter.
 
     Raises:
-        ValueError: A tensor finds no place, a place no tensor, or a shape does not fit; says which and how many.
+        ValueError: A tensor finds no place, a place no tensor, or a shape or kind does not fit; says which.
     """
     own = _in_order(tensors, layout.order, places) if layout.order else named(tensors, layout)
     if layout.fold_class_position and {"pos_embed", "cls_token"} <= own.keys():
@@ -71,7 +71,8 @@ def _fold_class_position(tensors: dict[str, Any]) -> dict[str, Any]:
     grid = tensors["pos_embed"]
     if _grid(grid.shape[1]) ** 2 == grid.shape[1]:
         return dict(tensors)
-    return {**tensors, "cls_token": tensors["cls_token"] + grid[:, :1], "pos_embed": grid[:, 1:]}
+    token = tensors["cls_token"].float() + grid[:, :1].float()  # of half precision the sum would be rounded
+    return {**tensors, "cls_token": token, "pos_embed": grid[:, 1:]}
 
 
 def _resampled(stored: Any, place: Any, dialect: str) -> Any:
@@ -123,3 +124,10 @@ def _check(own: Tensors, layout: Layout, places: Tensors) -> None:
     for name, tensor in own.items():
         if tuple(tensor.shape) != tuple(places[name].shape):
             raise ValueError(f"{name} is {tuple(tensor.shape)}, where the network has {tuple(places[name].shape)}")
+        check_kind(name, tensor, places[name])
+
+
+def check_kind(name: str, tensor: Any, place: Any) -> None:
+    """ValueError for whole numbers in the place of real ones: they are quantised, and lack what they stand for."""
+    if place.is_floating_point() and not tensor.is_floating_point():
+        raise ValueError(f"{name} holds whole numbers ({tensor.dtype}), where the network has {place.dtype}")

@@ -66,13 +66,29 @@ def load(spec: EncoderSpec, roots: Roots, *, device: str = "auto") -> Encoder:
     found, device = identify(spec, roots), _ready_torch(device)
     kept = _SHELF.get(
         _key(spec, found, device),
-        lambda: _LOADERS[spec.library](spec, found, device=device),
+        lambda: _built(spec, found, roots, device),
         device=device,
         needed=memory.needed(spec.parameters, found.path.stat().st_size if found.path else 0),
         room=memory.room(device),
         held=lambda encoder: memory.held(encoder.network),
     )
     return kept if kept.spec == spec else replace(kept, spec=spec)
+
+
+def _built(spec: EncoderSpec, found: weights.Weights, roots: Roots, device: str) -> Encoder:
+    """The network with the weights that were found; Unavailable where the file was replaced while it was read."""
+    encoder = _LOADERS[spec.library](spec, found, device=device)
+    check_same(spec, found.digest, identify(spec, roots).digest)
+    return encoder
+
+
+def check_same(spec: EncoderSpec, before: str, after: str) -> None:
+    """Unavailable unless two digests, taken before and after something was made with the weights, are the same."""
+    if before != after:
+        raise Unavailable(
+            f"The weights file of {spec.title} was replaced while it was being used.",
+            remedy="Try again once it is whole: what was begun with the old file is not kept.",
+        )
 
 
 def _key(spec: EncoderSpec, found: weights.Weights, device: str) -> str:
@@ -97,7 +113,7 @@ def _ready_torch(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).cpu()  # `meta` holds nothing that could be read back
     except (RuntimeError, AssertionError) as error:
         raise Unavailable(
             f"The device {device!r} cannot be used ({error}).", remedy="Use --device auto or cpu."

@@ -2,12 +2,15 @@
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from retrieval.encoders import catalogue, hub
 from retrieval.encoders.specs import EncoderSpec, WeightsSource
 from retrieval.roots import Roots
+
+Entry = TypeVar("Entry")
 
 DEPTH = 4  # folders below the encoder's own: models--owner--name/snapshots/<commit>/<folder>/
 
@@ -36,7 +39,7 @@ def _found(spec: EncoderSpec, source: WeightsSource, roots: Roots) -> Iterator[P
     packaged = _in_package(source)
     if packaged is not None:
         yield packaged
-    yield from (place for place in (kept(one, source, roots) for one in kin) if place.is_file())
+    yield from (place for place in (kept(one, source, roots) for one in kin) if _is(place, Path.is_file))
     if source.repo:
         caches = (roots.cache / "hub", *([roots.hub] if roots.hub else []))
         names = (source.filename, *source.files)
@@ -52,8 +55,8 @@ def _kin(spec: EncoderSpec, source: WeightsSource) -> list[EncoderSpec]:
 def _below(folder: Path, source: WeightsSource) -> Path | None:
     """The file in a folder that a person filled, however deep the layout in which they got it."""
     names = list(dict.fromkeys(Path(name).name for name in (source.filename, *source.files)))
-    direct = next((folder / name for name in names if (folder / name).is_file()), None)
-    if direct is not None or not folder.is_dir():
+    direct = next((folder / name for name in names if _is(folder / name, Path.is_file)), None)
+    if direct is not None:
         return direct
 
     def place(path: Path) -> tuple[bool, int, int, str]:
@@ -66,13 +69,21 @@ def _below(folder: Path, source: WeightsSource) -> Path | None:
 def _files(folder: Path, depth: int) -> Iterator[Path]:
     try:
         entries = list(os.scandir(folder))
-    except OSError:  # a folder that this user may not read holds nothing for them
+    except OSError:  # no folder, or one that this user may not read, holds nothing for them
         return
     for entry in entries:
-        if entry.is_file():
+        if _is(entry, os.DirEntry.is_file):
             yield Path(entry.path)
-        elif depth and entry.is_dir():
+        elif depth and _is(entry, os.DirEntry.is_dir):
             yield from _files(Path(entry.path), depth - 1)
+
+
+def _is(entry: Entry, kind: Callable[[Entry], bool]) -> bool:
+    """Whether an entry is of a kind; a link that leads in a circle, or where this user may not look, is of none."""
+    try:
+        return kind(entry)
+    except OSError:
+        return False
 
 
 def _in_package(source: WeightsSource) -> Path | None:

@@ -155,12 +155,12 @@ def identify(spec: EncoderSpec, roots: Roots, read: Callable[[Path], Mapping[str
 
 
 def _file_digest(path: Path, roots: Roots) -> str:
-    """A file's sha256; of a large one remembered in the cache while its size and time stay the same."""
+    """A file's sha256; of a large one remembered in the cache while its size and both its times stay the same."""
     stat = path.stat()
     if stat.st_size < _LARGE:
         return artifacts.file_digest(path)
     memory = roots.cache / "weights" / "files.json"
-    known, mark = _remembered(memory), [stat.st_size, stat.st_mtime_ns]
+    known, mark = _remembered(memory), [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
     entry = known.get(str(path))
     if isinstance(entry, dict) and entry.get("file") == mark and isinstance(entry.get("sha256"), str):
         return entry["sha256"]
@@ -182,7 +182,7 @@ def _is_published(path: Path, source: WeightsSource) -> bool:
 def unreadable(path: Path, error: Exception) -> BadInput:
     """The sentence for a weights file that is not what its name says."""
     return BadInput(
-        f"The weights file {path.name} in {path.parent} cannot be read ({type(error).__name__}: {error}).",
+        f"The weights file {path.name} in {path.parent} cannot be read ({_said(error)}).",
         remedy=f"It may be truncated or another file: delete {_whole(path)} and fetch it again.",
     )
 
@@ -194,6 +194,11 @@ def refused(path: Path, error: Exception) -> BadInput:
         f"nothing in it was run ({_first_line(error)}).",
         remedy=f"Do not use it: delete {_whole(path)} and fetch the publisher's own file, best as .safetensors.",
     )
+
+
+def _said(error: Exception) -> str:
+    """An error's kind and its words, where it has some."""
+    return f"{type(error).__name__}: {error}" if str(error) else f"{type(error).__name__}: it ends too early"
 
 
 def _whole(path: Path) -> str:

@@ -39,7 +39,10 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     try:
         with h5py.File(path) as file:
             file.visititems(lambda name, node: tensors.update({name: node[()]}) if hasattr(node, "dtype") else None)
-    except OSError as error:
+        other = next((name for name, one in tensors.items() if not _is_numbers(one)), "")
+        if other:
+            raise ValueError(f"{other} holds something other than numbers")
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # h5py's, for whatever is damaged
         raise unreadable(path, error) from error
     return tensors
 
@@ -65,7 +68,7 @@ def _fill(network: Any, path: Path) -> None:
     """Load every tensor of a file into a network; BadInput unless each finds its place and each place its tensor.
 
     Keras goes by the order in which the file lists its tensors, which their digest does not hold: it refuses another
-    count or shape. Here a tensor is refused too that bears the name of another place.
+    count or shape. Here a tensor is refused too that bears the name of another place, or of another layer.
     """
     own = [f"{layer.name}/{variable.name}" for layer in network.layers for variable in _variables(layer)]
     try:
@@ -73,9 +76,20 @@ def _fill(network: Any, path: Path) -> None:
         pairs = list(zip(_listed(path), own, strict=True))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise unreadable(path, error) from error
-    misplaced = [name for name, place in pairs if name != place and name in own]
+    layers = {layer.name for layer in network.layers}
+    misplaced = [
+        name for name, place in pairs if name != place and (name in own or _layer(name) in layers - {_layer(place)})
+    ]
     if misplaced:
         raise unreadable(path, ValueError(f"it lists {misplaced[0]} in another tensor's place"))
+
+
+def _is_numbers(content: Any) -> bool:
+    return isinstance(content, np.ndarray | np.generic) and content.dtype.kind in "fiu"
+
+
+def _layer(name: str) -> str:
+    return name.split("/")[0]
 
 
 def _variables(layer: Any) -> list[Any]:

@@ -56,7 +56,8 @@ def fill(network: Any, spec: EncoderSpec, weights: Weights) -> dict[str, Any]:
         network.load_state_dict({name: tensors.get(name, own[name]) for name in own}, strict=True)
     except (RuntimeError, ValueError) as error:
         raise unreadable(path, error) from error
-    return {name: tensors[name].float() for name in steps.tensors_of(spec.steps)}
+    # copies: what was read is mapped from the file, and would change with it
+    return {name: tensors[name].float().clone() for name in steps.tensors_of(spec.steps)}
 
 
 def encoder(

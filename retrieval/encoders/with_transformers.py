@@ -59,6 +59,9 @@ def _filled(spec: EncoderSpec, path: Path) -> tuple[Any, dict[str, Any]]:
                 ignore_mismatched_sizes=True,  # it names them in its report, where else it would not
             )
         _check(report)
+        places = network.state_dict()
+        for name in own.keys() & places.keys():
+            layouts.check_kind(name, own[name], places[name])
     except (RuntimeError, ValueError) as error:
         raise unreadable(path, error) from error
     return network, tensors

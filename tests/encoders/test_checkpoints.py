@@ -159,3 +159,49 @@ def test_a_damaged_file_is_refused_in_one_sentence(name: str, damage: str, tmp_p
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
     with pytest.raises(BadInput, match="cannot be read"):
         checkpoints.read(tmp_path / "none.pth", Layout())
+
+
+# --- tensors by name, and nothing stranger
+
+
+@pytest.mark.parametrize("name", [1, None, ("a", "b")])
+def test_names_that_are_no_words_are_refused(name: Any, tmp_path: Path):
+    with pytest.raises(BadInput, match="something other than tensors by name"):
+        checkpoints.read(saved({"a": torch.ones(2), name: torch.ones(2)}, tmp_path), Layout())
+
+
+@pytest.mark.parametrize("kind", ["sparse", "nested", "without content", "float8", "complex"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_tensors_whose_numbers_are_not_all_there_are_refused(kind: str, tmp_path: Path):
+    one = {
+        "sparse": lambda: torch.eye(2).to_sparse(),
+        "nested": lambda: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]),
+        "without content": lambda: torch.ones(2, device="meta"),
+        "float8": lambda: torch.ones(2).to(torch.float8_e4m3fn),
+        "complex": lambda: torch.ones(2).to(torch.complex64),
+    }[kind]()
+    with pytest.raises(BadInput, match="b is no plain tensor of numbers"):
+        checkpoints.read(saved({"a": torch.ones(2), "b": one}, tmp_path), Layout())
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_single_bytes_that_are_wrong_end_in_a_sentence_or_in_other_numbers(zipped: bool, tmp_path: Path):
+    path = saved({"a": torch.ones(3), "b": torch.ones(2, 2)}, tmp_path, _use_new_zipfile_serialization=zipped)
+    sound, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(400):
+        damaged = bytearray(sound)
+        damaged[rng.integers(len(sound))] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            dict(checkpoints.read_arrays(path, Layout()))
+        except BadInput:
+            refused += 1
+    assert refused > 50
+
+
+def test_an_empty_file_is_said_to_end_too_early(tmp_path: Path):
+    path = tmp_path / "file.pth"
+    path.touch()
+    with pytest.raises(BadInput, match="it ends too early"):
+        checkpoints.read(path, Layout())

@@ -265,3 +265,27 @@ def test_what_is_given_is_not_changed():
     layout = Layout(fuse=FUSE.fuse, fold_class_position=True)
     fitted(tensors, layout, attn__qkv__w=(3,), cls_token=(1, 1, 2), pos_embed=(1, 4, 2))
     assert tensors.keys() == before.keys() and all(torch.equal(tensors[name], before[name]) for name in before)
+
+
+def test_folding_half_precision_loses_nothing():
+    generator = torch.Generator().manual_seed(0)
+    half = {
+        "cls_token": torch.randn(1, 1, 64, generator=generator).half(),
+        "pos_embed": torch.randn(1, 5, 64, generator=generator).half(),
+    }
+    layout, places = Layout(fold_class_position=True), {"cls_token": (1, 1, 64), "pos_embed": (1, 4, 64)}
+    folded = fitted(half, layout, **places)
+    whole = fitted({name: tensor.float() for name, tensor in half.items()}, layout, **places)
+    assert torch.equal(folded["cls_token"], whole["cls_token"])
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.int64, torch.bool])
+def test_whole_numbers_in_the_place_of_real_ones_are_refused(kind: torch.dtype):
+    with pytest.raises(ValueError, match="a holds whole numbers"):
+        fitted({"a": torch.ones(2).to(kind)}, Layout(), a=(2,))
+
+
+def test_a_counter_may_be_written_in_either_kind():
+    for kind in (torch.int64, torch.float16):
+        own = {"count": torch.tensor(3).to(kind)}
+        assert layouts.fitted(own, Layout(), {"count": torch.tensor(0)})["count"] == 3

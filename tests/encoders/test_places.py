@@ -1,7 +1,11 @@
 """Where weights are looked for: in the layouts that people already have, the same file whatever order a disk lists."""
 
 import dataclasses
+import os
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -116,3 +120,44 @@ def test_looking_for_every_encoder_reads_only_folders(weighted: Roots, tmp_path:
     watching = False
     assert opened == []
     assert len([path for path in found if path is not None]) == len([spec for spec in ENCODERS if spec.weights])
+
+
+@pytest.mark.parametrize("name", ["file.pth", "other.pth"])
+def test_a_link_that_leads_in_a_circle_is_no_file(name: str, spec: EncoderSpec, weighted: Roots):
+    assert weighted.weights is not None and spec.weights is not None
+    folder = weighted.weights / spec.name
+    folder.mkdir(parents=True)
+    circle = folder / (spec.weights.filename if name == "file.pth" else name)
+    circle.symlink_to(circle.name)
+    assert places.locate(spec, weighted) is None
+    (folder / "below").mkdir()
+    below = folder / "below" / spec.weights.filename
+    below.touch()
+    assert places.locate(spec, weighted) == below
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder with a weights file that nobody may enter, in one that everybody may."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        (file,) = put(Path(name), f"closed/{SOURCE.filename}")
+        file.parent.chmod(0o000)
+        yield file.parent
+        file.parent.chmod(0o755)
+
+
+def test_a_folder_that_one_may_not_enter_holds_nothing(closed: Path):
+    """In a process of its own, which gives up the superuser's rights where it has them."""
+    program = f"""
+import os
+from pathlib import Path
+from retrieval.encoders import places
+from retrieval.encoders.specs import WeightsSource
+if os.geteuid() == 0:
+    os.setuid(65534)
+print(places._below(Path({str(closed)!r}), WeightsSource(filename={SOURCE.filename!r})))
+"""
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("None", 0), done.stderr

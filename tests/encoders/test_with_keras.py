@@ -244,3 +244,67 @@ def test_a_device_that_is_not_there_is_said_to_be_so(roots: Roots, empty_roots: 
     assert caught.value.remedy == "Use --device auto or cpu."
     with pytest.raises(Unavailable, match="The device 'abacus' cannot be used"):
         loading.load_encoder("efficientnet_lite0", empty_roots, device="abacus")
+
+
+# --- files of any other content
+
+
+def relist_layers(stream: Any) -> None:
+    """Two layers of one shape, listed in each other's place, in a file that names its tensors in an older way."""
+    for layer in ("conv_pw_8", "conv_pw_9"):
+        group = stream[layer]
+        old = group.attrs["weight_names"][0]
+        group[f"{layer}_W_1:0"] = group[old][()]
+        group.attrs["weight_names"] = [f"{layer}_W_1:0".encode()]
+    names = list(stream.attrs["layer_names"])
+    one, other = names.index("conv_pw_8"), names.index("conv_pw_9")
+    names[one], names[other] = names[other], names[one]
+    stream.attrs["layer_names"] = names
+
+
+def test_a_layer_in_anothers_place_is_noticed_whatever_its_tensors_are_called(file: Path):
+    import h5py
+
+    with h5py.File(file, "r+") as stream:
+        relist_layers(stream)
+    with pytest.raises(BadInput, match="in another tensor's place"):
+        load(file)
+
+
+@pytest.mark.parametrize("content", ["words", "nothing"])
+def test_a_file_with_other_than_numbers_is_refused(content: str, file: Path):
+    import h5py
+
+    with h5py.File(file, "r+") as stream:
+        if content == "words":
+            stream.create_dataset("note", data=["a", "b"], dtype=h5py.string_dtype())
+        else:
+            stream.create_dataset("note", data=h5py.Empty("f"))
+    with pytest.raises(BadInput, match="note holds something other than numbers"):
+        with_keras.read_tensors(file)
+
+
+def test_single_bytes_that_are_wrong_end_in_a_sentence_or_in_other_numbers(tmp_path: Path):
+    import h5py
+
+    path = tmp_path / "small.h5"
+    with h5py.File(path, "w") as stream:
+        for layer in range(20):
+            stream[f"layer{layer}/layer{layer}/kernel"] = np.ones((2, 2), np.float32)
+    sound, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(150):
+        damaged = bytearray(sound)
+        for place in rng.integers(len(sound), size=20):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            tensors_digest(with_keras.read_tensors(path))
+        except BadInput:
+            refused += 1
+    assert refused > 20
+
+
+@pytest.mark.parametrize("device", ["meta", ""])
+def test_a_device_without_content_is_none(device: str, empty_roots: Roots):
+    with pytest.raises(Unavailable, match=f"The device '{device}' cannot be used"):
+        loading.load_encoder("efficientnet_lite0", empty_roots, device=device)

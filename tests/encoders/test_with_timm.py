@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from encoders.upstream import put
 from PIL import Image
 
 from retrieval.encoders import checkpoints, loading, memory, weights, with_timm, with_torch
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.preprocessing import network_input, pixels_for
-from retrieval.encoders.specs import EncoderSpec, Step
-from retrieval.errors import BadInput
+from retrieval.encoders.specs import EncoderSpec, Layout, Step, WeightsSource
+from retrieval.errors import BadInput, Unavailable
 from retrieval.pictures.resampling import resize
 from retrieval.roots import Roots
 
@@ -287,3 +289,50 @@ def test_without_room_for_two_the_first_network_is_gone_from_memory(
     assert network() is not None
     loading.load(dataclasses.replace(tiny, steps=(Step("pooled"), Step("l2"))), weighted, device="cpu")
     assert network() is None
+
+
+# --- files that change under one's hands
+
+
+def stepped(tiny: EncoderSpec) -> EncoderSpec:
+    """The tiny network with a matrix behind it, which the file holds too."""
+    return dataclasses.replace(
+        tiny,
+        steps=(Step("pooled"), Step("linear", name="head", shape=(8, 96))),
+        dim=8,
+        layout=Layout(rename=((r"^head\.weight$", "feature.head.weight"),)),
+    )
+
+
+@pytest.mark.parametrize("filename", ["tiny.safetensors", "tiny.pth"])
+def test_a_file_that_is_written_over_does_not_change_what_was_loaded(
+    filename: str, tiny: EncoderSpec, tiny_tensors: dict, weighted: Roots, noise: np.ndarray
+):
+    spec = dataclasses.replace(stepped(tiny), weights=WeightsSource(filename=filename))
+    tensors = {name: one for name, one in tiny_tensors.items() if not name.startswith(("fc.", "head."))}
+    path = put({**tensors, "head.weight": torch.randn(8, 96)}, spec, weighted)
+    spec = dataclasses.replace(spec, arguments={"num_classes": 0})
+    encoder = loading.load(spec, weighted, device="cpu")
+    before = encoder.embed(noise)
+    with path.open("r+b") as stream:
+        stream.write(bytes(path.stat().st_size))
+    assert np.array_equal(encoder.embed(noise), before)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_not_taken_for_the_one_before(
+    tiny: EncoderSpec, tiny_tensors: dict, weighted: Roots, monkeypatch: pytest.MonkeyPatch
+):
+    spec = dataclasses.replace(tiny, name="replaced")
+    put(tiny_tensors, spec, weighted)
+    fill = with_timm.fill
+
+    def fill_after_another_came(*given: Any) -> Any:
+        put({name: tensor + 1 for name, tensor in tiny_tensors.items()}, spec, weighted)
+        return fill(*given)
+
+    monkeypatch.setattr(with_timm, "fill", fill_after_another_came)
+    with pytest.raises(Unavailable, match="was replaced while it was being used"):
+        loading.load(spec, weighted, device="cpu")
+    monkeypatch.setattr(with_timm, "fill", fill)
+    encoder = loading.load(spec, weighted, device="cpu")
+    assert encoder.weights_digest == loading.identify(spec, weighted).digest
