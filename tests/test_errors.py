@@ -35,7 +35,9 @@ def test_a_misspelt_dataset_is_suggested_and_all_are_listed(given: str, meant: s
     assert listed == [dataset.name for dataset in DATASETS]
 
 
-@pytest.mark.parametrize(("given", "meant"), [("EfficientNet-Lite0", "efficientnet_lite0"), ("DenseNet-121", "densenet121")])
+@pytest.mark.parametrize(
+    ("given", "meant"), [("EfficientNet-Lite0", "efficientnet_lite0"), ("DenseNet-121", "densenet121")]
+)
 def test_a_misspelt_extractor_is_suggested_and_all_are_listed(given: str, meant: str):
     with pytest.raises(UnknownName) as caught:
         find_encoder(given)
