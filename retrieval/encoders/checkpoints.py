@@ -85,6 +85,6 @@ def _read(path: Path, layout: Layout) -> Any:
     except pickle.UnpicklingError as error:
         # torch's own text is long, and advises to read the file with everything allowed
         damaged = unreadable(path, ValueError("it is not what PyTorch saves"))
-        raise refused(path, error) if "Unsupported global" in str(error) else damaged from error
+        raise refused(path, error) if "GLOBAL " in str(error) else damaged from error
     except (*_DAMAGED, safetensors.SafetensorError) as error:
         raise unreadable(path, error) from error

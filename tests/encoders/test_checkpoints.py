@@ -1,6 +1,7 @@
 """Files of tensors: what is read, what is unwrapped, and that nothing in them is ever run."""
 
 import argparse
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -134,6 +135,25 @@ def test_a_malicious_pickle_runs_nothing(kind: str, where: str, allow: tuple[str
     if kind == "zip":
         torch.load(path, weights_only=False)  # what others do with it: the file does run something
         assert trace.exists()
+
+
+class RunsCommand:
+    """What most attacks are: a command for the system's shell."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple:
+        return (os.system, (f"touch {self.trace}",))
+
+
+@pytest.mark.parametrize("kind", ["zip", "old"])
+def test_a_pickled_command_is_named_and_not_run(kind: str, tmp_path: Path):
+    trace = tmp_path / "trace"
+    path = saved({"a": RunsCommand(trace)}, tmp_path, _use_new_zipfile_serialization=kind == "zip")
+    with pytest.raises(BadInput, match=r"could run code.*it asks for (posix|nt)\.system") as caught:
+        checkpoints.read(path, Layout())
+    assert "Do not use it" in caught.value.remedy and not trace.exists()
 
 
 # --- damage
