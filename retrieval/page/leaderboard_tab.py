@@ -208,9 +208,9 @@ def _is_searchable(row: Row) -> bool:
 def _reading(figures: Figures, metrics: tuple[str, ...]) -> dict[str, Any]:
     ends = [figures.intervals.get(name, (None, None)) for name in metrics]
     return {
-        "value": _short(_rounded(figures.metrics.get(name), 3) for name in metrics),
-        "low": _short(_rounded(low, 2) for low, _ in ends),
-        "high": _short(_rounded(high, 2) for _, high in ends),
+        "value": _short(_compact(figures.metrics.get(name)) for name in metrics),
+        "low": _short(_compact(low) for low, _ in ends),
+        "high": _short(_compact(high) for _, high in ends),
         "hits": _short(figures.hits.get(name) for name in metrics),
         "below": [number for number, name in enumerate(metrics) if figures.beats_majority.get(name) is False],
         "near": [number for number, name in enumerate(metrics) if name in figures.near_best],
@@ -225,5 +225,6 @@ def _short(values: Iterable[float | None]) -> list[float | None]:
     return known
 
 
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)
+def _compact(value: float | None) -> float | None:
+    """With digits enough that the page, which rounds to two, rounds as if it had all: never twice near a half."""
+    return None if value is None else round(value, 8)
