@@ -154,7 +154,7 @@ def test_the_address_remembers_what_is_chosen(server, open_page):
     open_board(page)
     choose(page, dataset="breastmnist", size="28", reading="both")
     sort_by(page, "all:mMV@5")
-    said, address = status(page), page.url
+    said, address = status(page), page.evaluate("location.href")
     again = open_page(address)
     again.wait_for_selector(".board[data-ready=yes] .board-body .board-name")
     assert status(again) == said
@@ -171,7 +171,7 @@ def test_an_answer_leaves_the_rows_in_the_address(server, open_page):
     before = page.get_attribute(".found", "data-serial")
     page.click("#sample")
     page.wait_for_function("(before) => document.querySelector('.found').dataset.serial !== before", arg=before)
-    assert "item=test-" in page.url
+    assert "item=test-" in page.evaluate("location.href")
     assert page.evaluate("new URLSearchParams(location.search).get('board')") == "dataset=breastmnist"
 
 
