@@ -20,7 +20,6 @@ from retrieval.datasets.download import plain_size
 from retrieval.embeddings.embedding import Embeddings
 from retrieval.encoders import loading, weights
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
-from retrieval.errors import BadInput
 from retrieval.published import published_row
 from retrieval.ranking.neighbours import Side
 from retrieval.roots import Roots, roots_from_environment
@@ -106,19 +105,11 @@ def _fetch_data(name: str, size: int | None, roots: Roots) -> dict:
 
 
 def _fetch_weights(name: str, roots: Roots) -> dict:
-    """What is to be known beforehand goes to stderr; a file that came and cannot be used does not stay."""
+    """What is to be known beforehand goes to stderr."""
     spec = find_encoder(name)
     typer.echo(texts.terms(documents.encoder(spec, roots)), err=True)
     path = weights.fetch(spec, roots, progress=count_on_stderr(f"Weights of {spec.title}", shown=plain_size))
-    try:
-        return documents.fetched(spec, loading.identify(spec, roots))
-    except BadInput as error:
-        if not weights.discard(path, roots):
-            raise
-        raise BadInput(
-            f"{error.message} It was removed from the cache.",
-            remedy=f"Fetch it again; if it comes like this again, tell its publisher: {weights.page(spec)}",
-        ) from error
+    return documents.fetched(spec, loading.received(spec, path, roots))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import os
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from retrieval import artifacts
@@ -20,7 +21,7 @@ from retrieval.encoders import (
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.shelf import Shelf
 from retrieval.encoders.specs import Encoder, EncoderSpec
-from retrieval.errors import Unavailable
+from retrieval.errors import BadInput, Unavailable
 from retrieval.roots import Roots
 
 _LOADERS = {
@@ -44,6 +45,19 @@ def identify_or_expect(spec: EncoderSpec, roots: Roots) -> weights.Weights:
     if weights.state(spec, roots) == "ready":
         return identify(spec, roots)
     return weights.expected(spec)
+
+
+def received(spec: EncoderSpec, path: Path | None, roots: Roots) -> weights.Weights:
+    """The weights after a download to `path`, with their digest; a file that came and cannot be used does not stay."""
+    try:
+        return identify(spec, roots)
+    except BadInput as error:
+        if not weights.discard(path, roots):
+            raise
+        raise BadInput(
+            f"{error.message} It was removed from the cache.",
+            remedy=f"Fetch it again; if it comes like this again, see the publisher's page: {weights.page(spec)}",
+        ) from error
 
 
 def load_encoder(spec_name: str, roots: Roots, *, device: str = "auto") -> Encoder:

@@ -4,7 +4,6 @@ import contextlib
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from retrieval import search
@@ -17,8 +16,7 @@ from retrieval.datasets.relevance import class_names
 from retrieval.datasets.specs import Split, SplitName
 from retrieval.embeddings.embedding import Progress
 from retrieval.encoders import loading, weights
-from retrieval.encoders.specs import EncoderSpec
-from retrieval.errors import BadInput, RetrievalError, Unavailable, UnknownName
+from retrieval.errors import RetrievalError, Unavailable, UnknownName
 from retrieval.page import extractors, underway, view
 from retrieval.page.link import Link, explain, fitting_cell, parse, whole_number
 from retrieval.page.uploads import Uploads
@@ -134,19 +132,7 @@ class Desk:
 
         path = weights.fetch(spec, self.roots, progress=report)
         say(f"Checking what came for {spec.title}.", 1.0)
-        self._identify(spec, path)
-
-    def _identify(self, spec: EncoderSpec, path: Path | None) -> None:
-        """Know what came by its digest; a file that came and cannot be used does not stay."""
-        try:
-            loading.identify(spec, self.roots)
-        except BadInput as error:
-            if not weights.discard(path, self.roots):
-                raise
-            raise BadInput(
-                f"{error.message} It was removed again.",
-                remedy=f"Try once more; if it comes like this again, see the publisher's page: {weights.page(spec)}",
-            ) from error
+        loading.received(spec, path, self.roots)
 
     def _not_fetched(self, error: RetrievalError, link: Link) -> dict[str, Any]:
         """Why a download ended, on the panel that it began from."""
