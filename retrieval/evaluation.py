@@ -227,6 +227,6 @@ def _beyond_groups(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots
     largest = int(np.bincount(groups.train).max())
     if largest + k > ranking.indices.shape[1]:
         gallery, query = embeddings(cell, "train", roots), embeddings(cell, "test", roots)
-        deeper = ranked.rank(gallery.vectors, query.vectors, cell.rules, k=largest + k)
+        deeper = ranked.rank(gallery.vectors, query.vectors, cell.rules, k=largest + k, mark=gallery.fingerprint)
         ranking = Neighbours(*deeper, fingerprint=ranking.fingerprint)
     return ranking.leave_out(groups.train, groups.test, k=k)

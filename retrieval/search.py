@@ -156,7 +156,7 @@ def _nearest(query: Query, item: np.ndarray, cell: Cell, roots: Roots, k: int) -
     loading.check_same(cell.spec, before, encoder.weights_digest)
     vectors = embedding.embed_pictures(encoder, item[None])
     embedding.check_finite(cell.spec, vectors, "this picture")
-    indices, scores = ranked.rank(gallery.vectors, vectors, cell.rules, k=k)
+    indices, scores = ranked.rank(gallery.vectors, vectors, cell.rules, k=k, mark=gallery.fingerprint)
     return indices[0], scores[0]
 
 

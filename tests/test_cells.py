@@ -65,8 +65,8 @@ def test_the_grid_holds_every_meaningful_cell_once():
 def test_the_grid_with_the_first_extractors_by_hand():
     first = {"efficientnet_lite0", "densenet121", "pixels", "histogram", "shape"}
     cells = [address for address in grid() if address.encoder in first]
-    # 12 sets at 4 sizes and the phantoms at 1; 6 sets at 2 sizes and the phantoms at 1; 4 extractors each, 2 protocols
-    assert len(cells) == (12 * 4 + 1) * 4 * 2 + (6 * 2 + 1) * 4 * 2
+    # 12 sets at 4 sizes and the phantoms at 1; 6 sets at 2 sizes and the phantoms at 1; 4 extractors each, 7 protocols
+    assert len(cells) == (12 * 4 + 1) * 4 * 7 + (6 * 2 + 1) * 4 * 7
 
 
 def test_the_grid_is_in_the_order_of_the_catalogues():
@@ -92,4 +92,9 @@ def test_scores_say_which_way_is_nearer():
     assert {protocol.name: protocol.score_name for protocol in PROTOCOLS} == {
         "paper": "distance (lower is nearer)",
         "cosine": "cosine similarity (higher is nearer)",
+        "pca-256": "distance (lower is nearer)",
+        "pca_whitening-256": "cosine similarity (higher is nearer)",
+        "whitening": "cosine similarity (higher is nearer)",
+        "autoencoder-256": "distance (lower is nearer)",
+        "umap-2": "distance (lower is nearer)",
     }

@@ -43,6 +43,8 @@ def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row]) -> None:
     }
     for row in rows:
         known["encoder"].setdefault(row.encoder)
+        if row.protocol is not None:
+            known["protocol"].setdefault(row.protocol)
     for kind, name in wanted.items():
         if name is not None and name not in known[kind]:
             raise UnknownName(kind, name, known[kind])

@@ -37,7 +37,14 @@ app = typer.Typer(
 DatasetName = Annotated[str, typer.Option("--dataset", help="Its name: see `list datasets`.")]
 Size = Annotated[int, typer.Option("--size", help="Side in pixels.")]
 EncoderName = Annotated[str, typer.Option("--encoder", help="The feature extractor's name: see `list encoders`.")]
-ProtocolName = Annotated[str, typer.Option("--protocol", help="How vectors are compared: paper or cosine.")]
+ProtocolName = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        help="How vectors are compared: paper, cosine, whitening, or with N dimensions pca-N, pca_whitening-N, "
+        "autoencoder-N, umap-N; all fitted on the gallery only.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or cuda:1.")]
 FormOption = Annotated[Form, typer.Option("--format", help="For people, or one JSON document.")]
 

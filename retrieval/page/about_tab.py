@@ -13,7 +13,7 @@ from retrieval.encoders.catalogue import ENCODERS
 from retrieval.page import about_extractors
 from retrieval.page.about_extractors import link
 from retrieval.page.assets import read
-from retrieval.protocols import PROTOCOLS
+from retrieval.protocols import PROTOCOLS, WHY_STUDY_DIFFERS
 from retrieval.roots import Roots
 from retrieval.scoring import metrics
 from retrieval.scoring.uncertainty import wilson
@@ -55,6 +55,7 @@ def about_html() -> str:
     """The whole text as HTML: the asset's prose, its slots filled from the literals and from `retrieval.scoring`."""
     slots = {
         "protocols": _protocols(),
+        "why_study_differs": escape(WHY_STUDY_DIFFERS),
         "study": _examples(_STUDY_COLUMNS, "The study's numbers for six queries, in percent", lessons=True),
         "textbook": _examples(_TEXTBOOK_COLUMNS, "Textbook numbers for the same six queries, in percent"),
         "interval": escape(_interval_sentence(hits=124, n=156)),

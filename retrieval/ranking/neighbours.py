@@ -9,7 +9,8 @@ import numpy as np
 from retrieval import artifacts, provenance
 from retrieval.embeddings.embedding import Embeddings
 from retrieval.protocols import Protocol
-from retrieval.ranking import exact
+from retrieval.ranking import exact, spaces
+from retrieval.ranking.spaces import FittedSpace
 from retrieval.roots import Roots
 
 # Raised when the code changes what a ranking is, so that what was stored before is stale.
@@ -56,13 +57,21 @@ def matrix(vectors: np.ndarray) -> np.ndarray:
     return vectors.reshape(len(vectors), -1)
 
 
-def rank(gallery: np.ndarray, queries: np.ndarray, protocol: Protocol, *, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest gallery items of each query by the protocol: int32 and float32 [Q, k]; vectors as embedded."""
-    return exact.nearest(matrix(gallery), matrix(queries), k=min(k, len(gallery)), similarity=protocol.similarity)
+def rank(
+    gallery: np.ndarray, queries: np.ndarray, protocol: Protocol, *, k: int, mark: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest gallery items of each query by the protocol: int32 and float32 [Q, k]; vectors as embedded.
+
+    `mark`: the gallery's fingerprint; with it the space fitted on the gallery is remembered.
+    """
+    return _among(_fitted(gallery, protocol, mark), queries, protocol, k=k)
 
 
 def fingerprint_of(gallery: str, query: str, protocol: Protocol, depth: int) -> str:
     """The key of staleness of Neighbours, from the fingerprints of the embeddings."""
+    space = protocol.space
+    # Only where there is a space: what was ranked without one before there were any is still current.
+    placed = {} if space.kind == "none" else {"space": [spaces.SPACES, space.kind, space.dimensions]}
     return artifacts.fingerprint(
         ranking=RANKING,
         gallery=gallery,
@@ -70,6 +79,7 @@ def fingerprint_of(gallery: str, query: str, protocol: Protocol, depth: int) -> 
         similarity=protocol.similarity,
         volumes=protocol.volumes,
         depth=depth,
+        **placed,
     )
 
 
@@ -88,13 +98,27 @@ def make(
     key: str, mark: str, gallery: Embeddings, query: Embeddings, protocol: Protocol, depth: int, roots: Roots
 ) -> Neighbours:
     """Rank every query, write and return; where query and gallery are the same split, each leaves itself out."""
+    fitted = _fitted(gallery.vectors, protocol, gallery.fingerprint)
     if query.fingerprint == gallery.fingerprint:
-        rows = matrix(gallery.vectors)
-        indices, scores = exact.nearest_others(rows, k=depth, similarity=protocol.similarity)
+        indices, scores = exact.nearest_others(fitted.gallery, k=depth, similarity=protocol.similarity)
     else:
-        indices, scores = rank(gallery.vectors, query.vectors, protocol, k=depth)
+        indices, scores = _among(fitted, query.vectors, protocol, k=depth)
     arrays = {"indices": indices, "scores": scores}
     meta = {"ranked": provenance.versions(), "embedded": dict(gallery.meta)}
+    if protocol.space.kind != "none":
+        meta["space"] = dict(fitted.facts)
     with artifacts.lock(roots.cache / f"{key}.lock", what=f"the neighbours {key}"):
         artifacts.save(roots.cache, key, arrays=arrays, fingerprint=mark, meta=meta)
     return Neighbours(**arrays, fingerprint=mark, meta=meta)
+
+
+def _fitted(gallery: np.ndarray, protocol: Protocol, mark: str | None) -> FittedSpace:
+    rows, space = matrix(gallery), protocol.space
+    if mark is None or space.kind == "none":
+        return spaces.fit(space, rows)
+    return spaces.remembered(space, rows, mark=mark)
+
+
+def _among(fitted: FittedSpace, queries: np.ndarray, protocol: Protocol, *, k: int) -> tuple[np.ndarray, np.ndarray]:
+    rows, placed = fitted.gallery, fitted.apply(matrix(queries))
+    return exact.nearest(rows, placed, k=min(k, len(rows)), similarity=protocol.similarity)
