@@ -16,7 +16,8 @@ from retrieval.datasets.catalogue import DATASETS
 from retrieval.datasets.class_counts import unordered_labels
 from retrieval.datasets.specs import Dataset
 from retrieval.encoders.catalogue import ENCODERS
-from retrieval.published import PublishedRow, published_rows
+from retrieval.protocols import WHY_STUDY_DIFFERS
+from retrieval.published import PublishedRow, published_rows, reduction_rows
 from retrieval.roots import Roots
 from retrieval.scoring.baselines import Baseline, blind_draw, majority
 from retrieval.scoring.uncertainty import wilson
@@ -93,7 +94,7 @@ def leaderboard(roots: Roots, *, synthetic: bool = False) -> tuple[Row, ...]:
     published = published_rows(roots)
     printed = {(row.dataset, row.size, row.encoder): row for row in published}
     rows = [_measured(result, printed) for result in evaluation.current_results(roots)]
-    rows += [_published(row) for row in published]
+    rows += [_published(row) for row in (*published, *reduction_rows(roots))]
     rows = [row for row in rows if row.synthetic == synthetic]
     places = dict.fromkeys((row.dataset, row.size) for row in rows)
     opened = {(row.dataset, row.size) for row in rows if row.source == "measured"}
@@ -194,15 +195,16 @@ def _difference(measured: Mapping[str, int], printed: Mapping[str, int]) -> dict
 
 
 def _published(row: PublishedRow) -> Row:
+    reduced = row.reduction is not None
     return _row(
         row.dataset,
         row.size,
         row.encoder,
-        protocol="paper",
+        protocol=f"{row.reduction} (study)" if reduced else "paper",
         source="published",
         n_queries=row.n_queries,
         as_published=_figures(row.metrics, row.hits, row.n_queries),
-        note=row.note,
+        note=f"Not comparable. {WHY_STUDY_DIFFERS} {row.note}".strip() if reduced else row.note,
     )
 
 

@@ -1,4 +1,4 @@
-"""The study's own figures (arXiv 2409.09430, tables S.1 to S.4), read from the CSV files in `published/` when asked."""
+"""The study's own figures (arXiv 2409.09430, tables S.1 to S.6), read from the CSV files in `published/` when asked."""
 
 import csv
 import functools
@@ -21,6 +21,11 @@ COUNTED = METRICS[1:]
 CNNS = ("vgg19", "resnet50", "densenet121", "efficientnetv2m")
 
 _RESULTS, _HITS = "published_results.csv", "published_hits.csv"
+_REDUCTION = "published_reduction.csv"
+
+# The misprint of S.5 whose count is certain. That of S.6 (synapsemnist3d, umap, ACC@3) has two, so it has no hits.
+_MENDED = {("S.5", "adrenalmnist3d", "tsne"): {"ACC@3": 263}}
+
 _ENLARGED = 32  # the side to which its code as it was published enlarges size 28
 _LAST_DIGIT = 0.01  # figures are rounded to it or cut off after it
 
@@ -38,6 +43,7 @@ class PublishedRow:
         n_queries: Number of queries.
         note: On misprints and sources; empty where there is nothing to say.
         table: Of the supplement, such as "S.1".
+        reduction: What shortened the vectors (`pca`, `autoencoder`, `tsne`, `umap`); None for raw ones.
     """
 
     dataset: str
@@ -50,6 +56,7 @@ class PublishedRow:
     n_queries: int
     note: str
     table: str
+    reduction: str | None = None
 
 
 def published_rows(roots: Roots) -> tuple[PublishedRow, ...]:
@@ -65,6 +72,20 @@ def published_row(
 ) -> PublishedRow | None:
     """The study's row for a Cell's names; None where it has none, as for every protocol but `paper`."""
     return _by_address(roots).get((dataset, size, encoder)) if protocol == PROTOCOL else None
+
+
+def reduction_rows(roots: Roots) -> tuple[PublishedRow, ...]:
+    """The study's rows with shortened vectors (S.5, S.6); Unavailable where their file is damaged or not there.
+
+    No number of ours may be set beside them: gallery and queries were fitted separately. Rows without a reduction are
+    left out, as they repeat S.2.
+    """
+    folder = _folder(roots, _REDUCTION)
+    try:
+        stat = (folder / _REDUCTION).stat()
+        return _read_reductions(folder, (stat.st_size, stat.st_mtime_ns))
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise _unreadable(folder, _REDUCTION, error) from error
 
 
 def rounding(row: PublishedRow, *, ndim: int) -> tuple[float, float]:
@@ -88,16 +109,24 @@ def says_input(row: PublishedRow) -> bool:
 
 
 def _by_address(roots: Roots) -> dict[tuple[str, int, str], PublishedRow]:
-    homes = (root / FOLDER for root in (roots.precomputed, SHIPPED))
-    folder = next((home for home in homes if (home / _RESULTS).is_file()), SHIPPED / FOLDER)
+    folder = _folder(roots, _RESULTS)
     try:
         stats = [(folder / name).stat() for name in (_RESULTS, _HITS)]
         return _read(folder, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
     except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise Unavailable(
-            f"The study's published figures cannot be read ({error}).",
-            remedy=f"Restore {_RESULTS} and {_HITS} in {folder} from the project's own copy.",
-        ) from error
+        raise _unreadable(folder, f"{_RESULTS} and {_HITS}", error) from error
+
+
+def _folder(roots: Roots, name: str) -> Path:
+    homes = (root / FOLDER for root in (roots.precomputed, SHIPPED))
+    return next((home for home in homes if (home / name).is_file()), SHIPPED / FOLDER)
+
+
+def _unreadable(folder: Path, files: str, error: Exception) -> Unavailable:
+    return Unavailable(
+        f"The study's published figures cannot be read ({error}).",
+        remedy=f"Restore {files} in {folder} from the project's own copy.",
+    )
 
 
 @functools.lru_cache(maxsize=8)
@@ -106,6 +135,12 @@ def _read(folder: Path, state: tuple[tuple[int, int], ...]) -> dict[tuple[str, i
     hits = {_address(record): record for record in _records(folder / _HITS)}
     rows = (_row(record, counts=hits[_address(record)]) for record in _records(folder / _RESULTS))
     return {(row.dataset, row.size, row.encoder): row for row in rows}
+
+
+@functools.lru_cache(maxsize=8)
+def _read_reductions(folder: Path, state: tuple[int, int]) -> tuple[PublishedRow, ...]:
+    records = (record for record in _records(folder / _REDUCTION) if record["reduction"] != "none")
+    return tuple(_row(record, counts=_counted(record)) for record in records)
 
 
 def _records(path: Path) -> list[dict[str, str]]:
@@ -137,7 +172,22 @@ def _row(record: Mapping[str, str], *, counts: Mapping[str, str]) -> PublishedRo
         n_queries=n_queries,
         note=record["note"],
         table=record["table"],
+        reduction=record.get("reduction"),
     )
+
+
+def _counted(record: Mapping[str, str]) -> dict[str, str]:
+    """The hits behind printed percents that have no table of hits; empty where no count is certain."""
+    n_queries = int(record["n_queries"])
+    counts = {name: _count(float(record[name]), n_queries) for name in COUNTED}
+    counts |= _MENDED.get((record["table"], record["dataset"], record["reduction"]), {})
+    return {f"{name}_hits": "" if count is None else str(count) for name, count in counts.items()}
+
+
+def _count(printed: float, n_queries: int) -> int | None:
+    """The count that a percent was printed of, rounded or cut off; None where none fits."""
+    nearest = round(printed * n_queries / 100)
+    return None if _is_misprint(printed, exact=100.0 * nearest / n_queries) else nearest
 
 
 def _is_misprint(printed: float, *, exact: float) -> bool:

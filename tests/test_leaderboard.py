@@ -63,7 +63,7 @@ def _only(rows, **names):
 
 def test_the_study_stands_alone_where_nothing_is_measured(board_roots):
     rows = leaderboard(board_roots)
-    assert len(select(rows, source="published")) == 251
+    assert len(select(rows, source="published")) == 251 + 16
     assert select(rows, source="measured") == ()
     # three datasets with known class counts: two at four sizes, one at two, each with two baselines
     assert len(select(rows, source="baseline")) == 2 * (4 + 4 + 2)
@@ -88,7 +88,7 @@ def test_baselines_are_the_known_ones(board_roots, dataset, constant, blind):
 
 
 def test_published_rows_that_do_not_beat_the_majority_class_are_marked(board_roots):
-    rows = select(leaderboard(board_roots), dataset="adrenalmnist3d", source="published")
+    rows = select(leaderboard(board_roots), dataset="adrenalmnist3d", source="published", protocol="paper")
     assert len(rows) == 18
     assert sum(row.as_published.beats_majority["ACC@1"] for row in rows) == 0
     assert sum(row.as_published.beats_majority["mMV@5"] for row in rows) == 4
@@ -154,7 +154,7 @@ def test_what_is_missing_is_blank_and_never_zero(board_roots):
 
 
 def test_misprints_carry_their_note(board_roots):
-    row = _only(leaderboard(board_roots), dataset="adrenalmnist3d", size=64, encoder="uni")
+    row = _only(leaderboard(board_roots), dataset="adrenalmnist3d", size=64, encoder="uni", protocol="paper")
     assert "63.76" in row.note
     assert row.as_published.metrics["ACC@1"] == pytest.approx(100 * 190 / 298)
 
@@ -202,6 +202,20 @@ def test_separability_is_judged_within_one_protocol(board_roots):
     rows = select(leaderboard(board_roots), source="measured")
     assert "ACC@1" in _only(rows, protocol="cosine").as_published.near_best
     assert "ACC@1" not in _only(rows, protocol="paper").as_published.near_best
+
+
+def test_the_studys_reductions_are_beside_ours_and_never_compared_with_them(board_roots):
+    _write(board_roots, ("adrenalmnist3d", 64, "vgg19", "pca-256"), {"ACC@1": 150})
+    rows = leaderboard(board_roots)
+    ours = _only(rows, source="measured")
+    theirs = _only(rows, dataset="adrenalmnist3d", encoder="vgg19", protocol="pca (study)", source="published")
+    assert ours.hits_difference is None and theirs.hits_difference is None
+    assert theirs.as_published.hits["ACC@1"] == 200
+    assert "ACC@1" in ours.as_published.near_best, "the best of its own table, though the study's has more hits"
+    assert "Not comparable" in theirs.note and "separate" not in ours.note
+    named = {row.protocol for row in select(rows, source="published")}
+    assert named == {"paper", "pca (study)", "autoencoder (study)", "tsne (study)", "umap (study)"}
+    assert "pca (study)" in to_csv(rows)
 
 
 def test_filters_keep_baselines_under_every_protocol(board_roots):

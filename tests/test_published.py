@@ -8,7 +8,7 @@ import pytest
 
 from retrieval import published
 from retrieval.errors import Unavailable
-from retrieval.published import published_row, published_rows
+from retrieval.published import published_row, published_rows, reduction_rows
 from retrieval.roots import SHIPPED
 
 
@@ -130,6 +130,37 @@ def test_damaged_files_are_said_to_be_so(empty_roots, damage):
 def test_rows_are_values(rows):
     with pytest.raises(dataclasses.FrozenInstanceError):
         rows[0].size = 64
+
+
+def test_there_are_16_rows_with_a_reduction_and_their_hits_fit(roots, rows):
+    reduced = reduction_rows(roots)
+    assert len({(row.dataset, row.encoder, row.reduction) for row in reduced}) == len(reduced) == 16
+    assert {row.reduction for row in reduced} == {"pca", "autoencoder", "tsne", "umap"}
+    assert {(row.table, row.encoder, row.size) for row in reduced} == {("S.5", "vgg19", 64), ("S.6", "uni", 64)}
+    assert all(row.reduction is None for row in rows)
+    for row in reduced:
+        for name, hits in row.hits.items():
+            assert -0.005 - 1e-9 <= 100 * hits / row.n_queries - row.metrics[name] <= 0.01 + 1e-9
+
+
+def test_of_the_two_misprints_among_them_one_has_a_certain_count(roots):
+    reduced = {(row.dataset, row.encoder, row.reduction): row for row in reduction_rows(roots)}
+    point = reduced["adrenalmnist3d", "vgg19", "tsne"]
+    assert (point.printed["ACC@3"], point.hits["ACC@3"], point.misprints) == (882.6, 263, ("ACC@3",))
+    assert point.metrics["ACC@3"] == 100 * 263 / 298
+    unclear = reduced["synapsemnist3d", "uni", "umap"]
+    assert "ACC@3" not in unclear.hits and unclear.metrics["ACC@3"] == 60.40 and unclear.note
+    assert unclear.hits["ACC@1"] == 95
+    assert {name for name, row in reduced.items() if len(row.hits) < 4} == {("synapsemnist3d", "uni", "umap")}
+
+
+def test_a_damaged_table_of_reductions_is_said_to_be_so(empty_roots):
+    folder = empty_roots.precomputed / published.FOLDER
+    folder.mkdir(parents=True)
+    (folder / "published_reduction.csv").write_text("table,dataset\nS.5,breastmnist\n")
+    with pytest.raises(Unavailable, match="cannot be read") as caught:
+        reduction_rows(empty_roots)
+    assert "published_reduction.csv" in caught.value.remedy
 
 
 def test_the_reduction_table_repeats_the_plain_rows(rows):
