@@ -1,21 +1,22 @@
 """Key -> file: atomic writes, checksums, fingerprints, locks. Nobody else writes files.
 
 An artifact is a set of arrays beside a manifest, `KEY.json`, which is written last. It holds the fingerprint of all
-that the arrays depend on, the sha256 of each array file, and what is worth knowing about how they were made. A
-manifest whose arrays are missing, short or altered is *damaged*, one with another fingerprint is *stale*; both are
-made again by whoever asked.
+that the arrays depend on, the sha256 of each array file, and what is worth knowing about how they were made, under a
+checksum of its own. A manifest that is altered, or whose arrays are missing, short or altered, is *damaged*, one with
+another fingerprint is *stale*; both are made again by whoever asked.
+
+Every byte goes through `os.write`, `os.fsync` and `os.replace`, looked up when they are called: whoever stands in for
+those three sees, and can end, all that this module does to the disk.
 """
 
+import errno
 import functools
-import glob
 import hashlib
 import json
 import logging
 import os
-import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -23,9 +24,12 @@ from typing import IO, Any
 import filelock
 import numpy as np
 
-from retrieval.errors import Busy
+from retrieval import parts
+from retrieval.errors import Busy, Unavailable
 
 log = logging.getLogger(__name__)
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)  # no room on the disk, or none left to this user
 
 
 @dataclass(frozen=True)
@@ -74,33 +78,47 @@ def _file_digest(path: Path, algorithm: str, size: int, times: tuple[int, ...]) 
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file whole or not at all: into a neighbour, synced, then renamed over `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    """Write a file whole or not at all: into a neighbour, synced, then renamed over `path`.
+
+    Raises:
+        Unavailable: There is no room for it.
+    """
+    with _room(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parts.remove_left(path)
+        descriptor, part = parts.create(path)
+        try:
+            with parts.stream(descriptor) as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(descriptor)
+            part.chmod(0o644)
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+@contextmanager
+def _room(path: Path) -> Iterator[None]:
+    """Say in a sentence that the disk is full; whatever else it refuses stays an OSError."""
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove what writes of this file left that were killed; one under way is younger than a day."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        with suppress(FileNotFoundError):  # another process removes it as well
-            if part.stat().st_mtime < time.time() - 86_400:
-                part.unlink()
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise Unavailable(
+            f"{path.name} could not be written: there is no room left in {path.parent}.",
+            remedy="Make room there, or point RETRIEVAL_CACHE to a folder on a larger disk, and run it again: "
+            "what was finished before is kept.",
+        ) from error
 
 
 def resume_atomic(path: Path, write: Callable[[IO[bytes]], object], *, check: Callable[[Path], object]) -> None:
     """Write a file whole or not at all, in as many calls as it takes: what an interrupted call wrote is kept beside it.
+
+    What the disk refuses stays an OSError, also for want of room: the caller knows what to say of its download.
 
     Args:
         write: Gets a stream that stands at the end of what earlier calls left (`tell()` bytes) and may truncate it.
@@ -108,10 +126,12 @@ def resume_atomic(path: Path, write: Callable[[IO[bytes]], object], *, check: Ca
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    with part.open("ab") as stream:
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
+    with parts.stream(descriptor) as stream:
+        stream.seek(0, os.SEEK_END)
         write(stream)
         stream.flush()
-        os.fsync(stream.fileno())
+        os.fsync(descriptor)
     try:
         check(part)
     except Exception:
@@ -148,6 +168,24 @@ def read_json(path: Path) -> Any | None:
         return None
 
 
+def write_sealed(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON document that will be trusted, atomically and with a checksum over all of it."""
+    write_json(path, {**document, "checksum": fingerprint(document=document)})
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """The document that `write_sealed` wrote; None where there is none, or where it is altered (which is logged)."""
+    document = read_json(path)
+    if document is None:
+        return None
+    if isinstance(document, dict):
+        checksum = document.pop("checksum", None)
+        if checksum == fingerprint(document=document):
+            return document
+    log.warning("%s is damaged (its checksum does not fit its content) and will be made again.", path)
+    return None
+
+
 def _manifest(root: Path, key: str) -> Path:
     return root / f"{key}.json"
 
@@ -167,7 +205,7 @@ def save(
         write_atomic(path, functools.partial(_write_rows, rows))
         files[name] = {"file": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path)}
     document = {"fingerprint": fingerprint, "files": files, "meta": dict(meta)}
-    write_json(_manifest(root, key), document)
+    write_sealed(_manifest(root, key), document)
 
 
 def _write_rows(rows: Rows, stream: IO[bytes]) -> None:
@@ -184,8 +222,8 @@ def _write_rows(rows: Rows, stream: IO[bytes]) -> None:
 def load(roots: tuple[Path, ...], key: str, *, fingerprint: str) -> Artifact | None:
     """The first sound artifact of a key with this fingerprint; None if there is none (a damaged one is logged)."""
     for root in roots:
-        document = read_json(_manifest(root, key))
-        if not isinstance(document, dict) or document.get("fingerprint") != fingerprint:
+        document = read_sealed(_manifest(root, key))
+        if document is None or document.get("fingerprint") != fingerprint:
             continue
         try:
             files, meta = dict(document["files"]), dict(document["meta"])

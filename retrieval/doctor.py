@@ -16,7 +16,7 @@ from retrieval.datasets.specs import Dataset
 from retrieval.encoders import weights
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.encoders.specs import EncoderSpec
-from retrieval.errors import RetrievalError
+from retrieval.errors import RetrievalError, Unavailable
 from retrieval.roots import Roots
 
 State = Literal["ok", "missing", "note"]
@@ -112,6 +112,8 @@ def _cache(folder: Path) -> Check:
         artifacts.write_atomic(folder / "doctor.probe", lambda stream: stream.write(b"ok"))
         (folder / "doctor.probe").unlink()
         free = shutil.disk_usage(folder).free
+    except Unavailable as error:  # the disk is full
+        return Check("RETRIEVAL_CACHE", "missing", error.message, error.remedy)
     except OSError as error:
         return Check(
             "RETRIEVAL_CACHE",

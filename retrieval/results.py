@@ -45,7 +45,7 @@ class Result:
         grouped_queries: Queries that have a duplicate in the gallery.
         ranks: Per query, as published: the rank (1 to 5) of the first neighbour that shares its label; 0 if none does.
         ranks_left_out: The same with the query's group left out.
-        provenance: Versions, device, date, seconds; not part of the fingerprint.
+        provenance: Versions, device, date; not part of the fingerprint.
     """
 
     cell: Cell

@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import logging
@@ -12,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval import artifacts
-from retrieval.errors import Busy
+from retrieval import artifacts, parts
+from retrieval.errors import Busy, Unavailable
 from retrieval.roots import Roots
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -33,6 +34,13 @@ def manifest(root: Path) -> Path:
 
 def array_file(root: Path, name: str = "numbers") -> Path:
     return root / f"{KEY}.{name}.npy"
+
+
+def reseal(root: Path, **change: object) -> None:
+    """Change parts of the manifest and give it the checksum that goes with them."""
+    document = artifacts.read_sealed(manifest(root))
+    assert document is not None
+    artifacts.write_sealed(manifest(root), {**document, **change})
 
 
 def load(*roots: Path, mark: str = MARK) -> artifacts.Artifact | None:
@@ -150,24 +158,23 @@ WRONG = {
 
 @pytest.mark.parametrize("change", WRONG.values(), ids=WRONG.keys())
 def test_a_manifest_with_wrong_parts_is_noticed(root, caplog, change):
-    document = json.loads(manifest(root).read_bytes())
-    manifest(root).write_text(json.dumps({**document, **change}))
+    reseal(root, **change)
     assert load(root) is None
     assert "is damaged" in caplog.text
 
 
 @pytest.mark.parametrize("part", ["files", "meta"])
 def test_a_manifest_without_a_part_is_noticed(root, caplog, part):
-    document = json.loads(manifest(root).read_bytes())
+    document = artifacts.read_sealed(manifest(root))
     del document[part]
-    manifest(root).write_text(json.dumps(document))
+    artifacts.write_sealed(manifest(root), document)
     assert load(root) is None
     assert "is damaged" in caplog.text
 
 
 def test_an_array_under_an_altered_name_is_not_taken_for_another(root, caplog):
-    """One flipped bit in a manifest leaves it valid JSON with right checksums."""
-    manifest(root).write_text(manifest(root).read_text().replace('"scores"', '"scoret"'))
+    files = artifacts.read_sealed(manifest(root))["files"]
+    reseal(root, files={"numbers": files["numbers"], "scoret": files["scores"]})
     assert load(root) is None
     assert "is damaged" in caplog.text
 
@@ -175,9 +182,9 @@ def test_an_array_under_an_altered_name_is_not_taken_for_another(root, caplog):
 def test_pickled_objects_are_never_opened(root, caplog):
     path = array_file(root)
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    document = json.loads(manifest(root).read_bytes())
-    document["files"]["numbers"] |= {"bytes": path.stat().st_size, "sha256": artifacts.file_digest(path)}
-    manifest(root).write_text(json.dumps(document))
+    files = artifacts.read_sealed(manifest(root))["files"]
+    files["numbers"] |= {"bytes": path.stat().st_size, "sha256": artifacts.file_digest(path)}
+    reseal(root, files=files)
     assert load(root) is None
     assert "is damaged" in caplog.text
 
@@ -373,16 +380,125 @@ def test_a_missing_document_is_none_and_not_worth_a_line(tmp_path, caplog):
     assert caplog.text == ""
 
 
-def test_what_a_killed_write_left_is_removed_a_day_later(tmp_path: Path):
+WRITING = """
+import sys, time
+from pathlib import Path
+from retrieval import artifacts
+
+def write(stream):
+    stream.write(b"half")
+    stream.flush()
+    print("ready", flush=True)
+    time.sleep(60)
+
+artifacts.write_atomic(Path(sys.argv[1]), write)
+"""
+
+
+def test_what_a_killed_write_left_is_removed_by_the_next_and_what_is_under_way_is_not(tmp_path: Path):
+    path, other = tmp_path / "a.json", tmp_path / ".b.json.part"
+    other.write_bytes(b"half")
+    killed, alive = start(WRITING, path), start(WRITING, path)
+    kill(killed)
+    assert len(list(tmp_path.glob(".a.json.*.part"))) == 2
+    artifacts.write_json(path, {})
+    assert len(list(tmp_path.glob(".a.json.*.part"))) == 1 and other.exists()
+    kill(alive)
+    artifacts.write_json(path, {"a": 1})
+    assert sorted(tmp_path.iterdir()) == [other, path]
+
+
+def test_what_is_older_than_a_day_is_removed_where_the_disk_knows_no_claims(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(parts, "_claim", lambda descriptor, wait=False: False)
     old, young = tmp_path / ".a.json.old.part", tmp_path / ".a.json.young.part"
-    other = tmp_path / ".b.json.old.part"
-    for part in (old, young, other):
+    for part in (old, young):
         part.write_bytes(b"half")
-    for part in (old, other):
-        os.utime(part, (time.time() - 90_000,) * 2)
+    os.utime(old, (time.time() - 90_000,) * 2)
     artifacts.write_json(tmp_path / "a.json", {})
-    assert not old.exists()
-    assert young.exists() and other.exists()
+    assert not old.exists() and young.exists()
+
+
+# --- a disk that refuses
+
+
+def full(*_: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str):
+    path = tmp_path / "document.json"
+    artifacts.write_json(path, {"a": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        with pytest.raises(Unavailable, match=f"document.json .* no room left in {tmp_path}") as said:
+            artifacts.write_json(path, {"a": 2})
+    assert "RETRIEVAL_CACHE" in said.value.remedy
+    assert artifacts.read_json(path) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_another_refusal_of_the_disk_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", broken)
+        with pytest.raises(OSError, match="Input/output error"):
+            artifacts.write_json(tmp_path / "document.json", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_takes_a_byte_at_a_time_gets_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, bytes(data)[:1]))
+    artifacts.write_atomic(tmp_path / "a", lambda stream: stream.write(b"abc" * 5_000))
+    artifacts.resume_atomic(tmp_path / "b", lambda stream: stream.write(b"abc" * 5_000), check=lambda _: None)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == b"abc" * 5_000
+
+
+def test_a_download_that_met_a_full_disk_goes_on_from_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, write = tmp_path / "file", os.write
+
+    def little(descriptor: int, data: bytes) -> int:
+        return write(descriptor, bytes(data)[:2]) if len(data) > 2 else full()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", little)
+        with pytest.raises(OSError, match="No space left"):
+            artifacts.resume_atomic(path, lambda stream: stream.write(b"abcd"), check=lambda _: None)
+    artifacts.resume_atomic(path, lambda stream: stream.write(b"abcd"[stream.tell() :]), check=lambda _: None)
+    assert path.read_bytes() == b"abcd"
+
+
+# --- documents that are trusted
+
+
+def test_a_sealed_document_is_read_as_it_was_written(tmp_path: Path):
+    path = tmp_path / "memory.json"
+    document = {"a": 1, "b": [0.1, None, "ü"], "c": {"d": True}}
+    artifacts.write_sealed(path, document)
+    assert artifacts.read_sealed(path) == document
+    assert artifacts.read_sealed(tmp_path / "nothing.json") is None
+
+
+def test_every_flipped_bit_of_a_sealed_document_is_noticed(tmp_path: Path):
+    path = tmp_path / "memory.json"
+    artifacts.write_sealed(path, {"sha256:ab": "0123", "file": [12, 3], "meta": {}})
+    content = path.read_bytes()
+    for place in range(len(content)):
+        for bit in range(8):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+            assert artifacts.read_sealed(path) is None, (place, bit)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", b'"text"', b'{"a": 1}', b'{"a": 1, "checksum": null}'])
+def test_a_document_without_its_checksum_is_not_trusted(tmp_path: Path, caplog, content: bytes):
+    (tmp_path / "memory.json").write_bytes(content)
+    assert artifacts.read_sealed(tmp_path / "memory.json") is None
+    assert "is damaged" in caplog.text and "made again" in caplog.text
 
 
 def test_another_file_of_the_same_size_and_time_has_another_digest(tmp_path: Path):

@@ -121,7 +121,7 @@ def _weights(found: Verification) -> str:
 def _heading(trial: Trial) -> str:
     words = f"{trial.input}: " if trial.input else ""
     ties = f"; {trial.tied} queries depend on the order of equal distances" if trial.tied else ""
-    heading = f"{words}embedded on {trial.device or 'an unknown device'} in {trial.seconds:.1f} seconds{ties}"
+    heading = f"{words}features from {trial.device or 'an unknown device'}, at hand after {trial.seconds:.1f} s{ties}"
     return heading[0].upper() + heading[1:]
 
 

@@ -130,9 +130,9 @@ def _is_usable(source: Source, dataset: Dataset, size: int, roots: Roots) -> boo
 
 
 def _md5(path: Path, roots: Roots, report: Report) -> str:
-    known = artifacts.read_json(_memo(path, roots))
+    known = artifacts.read_sealed(_memo(path, roots))
     stat = path.stat()
-    if isinstance(known, dict) and (known.get("bytes"), known.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
+    if known is not None and (known.get("bytes"), known.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
         return str(known["md5"])
     digest, done = hashlib.md5(usedforsecurity=False), 0
     with path.open("rb") as stream:
@@ -147,7 +147,7 @@ def _md5(path: Path, roots: Roots, report: Report) -> str:
 def _remember(path: Path, roots: Roots, md5: str, stat: os.stat_result | None = None) -> None:
     stat = stat or path.stat()
     document = {"path": str(path), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "md5": md5}
-    artifacts.write_json(_memo(path, roots), document)
+    artifacts.write_sealed(_memo(path, roots), document)
 
 
 def _memo(path: Path, roots: Roots) -> Path:

@@ -57,8 +57,8 @@ def unpack(npz: Npz, folder: Path, *, report: Report) -> None:
 
 def is_sound(folder: Path, dataset: Dataset, size: int) -> bool:
     """Whether `folder` holds this dataset: by size and time of each file, by its checksum where the time differs."""
-    document = artifacts.read_json(folder / MANIFEST)
-    if not isinstance(document, dict) or (document.get("dataset"), document.get("size")) != (dataset.name, size):
+    document = artifacts.read_sealed(folder / MANIFEST)
+    if document is None or (document.get("dataset"), document.get("size")) != (dataset.name, size):
         return False
     try:
         entries = {name: _confirmed(folder / name, document["files"][name]) for name in MEMBERS}
@@ -66,7 +66,7 @@ def is_sound(folder: Path, dataset: Dataset, size: int) -> bool:
         log.warning("%s is damaged (%s) and will be made again.", folder, error)
         return False
     if entries != document["files"]:
-        artifacts.write_json(folder / MANIFEST, {**document, "files": entries})
+        artifacts.write_sealed(folder / MANIFEST, {**document, "files": entries})
     return True
 
 
@@ -106,7 +106,7 @@ def _unpack(npz: Npz, folder: Path, report: Report) -> None:
         _check_room(npz, folder, sum(member.file_size for member in members))
         files = _copy(archive, members, npz, folder, report)
     document = {"dataset": npz.dataset.name, "size": npz.size, "source": npz.path.name, "files": files}
-    artifacts.write_json(folder / MANIFEST, document)
+    artifacts.write_sealed(folder / MANIFEST, document)
 
 
 def _copy(

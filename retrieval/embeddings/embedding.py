@@ -1,9 +1,10 @@
 """Embeddings of one Split by one encoder: made shard by shard, so that a killed run resumes, and read back mapped."""
 
 import shutil
-import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from retrieval.datasets.specs import Dataset, Split, SplitName
 from retrieval.encoders import configs, loading, preprocessing
 from retrieval.encoders.specs import Encoder, EncoderSpec, Layout
 from retrieval.encoders.weights import Weights
-from retrieval.errors import Unavailable
+from retrieval.errors import Busy, Unavailable
 from retrieval.roots import Roots
 
 # A shard is embedded whole, identical slices once; a killed run loses at most one.
@@ -37,7 +38,7 @@ class Embeddings:
         vectors: float32 [N, D], or for volumes [N, S, D], one row a slice; memory-mapped.
         fingerprint: Of data, weights and pixels.
         verified: Whether data and weights are both the known ones.
-        meta: Versions, device, date and seconds of the run that made them.
+        meta: Versions, device and date of the run that made them; nothing that differs between two runs of one day.
     """
 
     vectors: np.ndarray
@@ -109,10 +110,11 @@ def embed(
     split = open_split(dataset, size, split_name, roots)
     weights = loading.identify(spec, roots)
     found = stored(split, spec, weights, roots, variant=variant)
+    key, what = _key(split, spec, variant), f"the embeddings of {dataset.title} by {spec.title}"
     if found is not None:
+        _tidy(roots, key, what)
         return found
-    key = _key(split, spec, variant)
-    with artifacts.lock(roots.cache / f"{key}.lock", what=f"the embeddings of {dataset.title} by {spec.title}"):
+    with artifacts.lock(roots.cache / f"{key}.lock", what=what):
         made = stored(split, spec, weights, roots, variant=variant)  # by another process, just now
         if made is None:
             encoder = loading.load(spec, roots, device=device)
@@ -170,7 +172,6 @@ def _mark(split: Split, spec: EncoderSpec, weights_digest: str) -> str:
 
 
 def _make(split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, progress: Progress | None) -> None:
-    began = time.perf_counter()
     step = VOLUMES_IN_SHARD if split.dataset.ndim == 3 else PICTURES_IN_SHARD
     shards = []
     for start in range(0, len(split), step):
@@ -179,9 +180,19 @@ def _make(split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, pro
         shards.append(_shard(split, encoder, roots, key, mark, start, stop, tick))
         tick(1.0)
     rows = artifacts.Rows((len(split), *shards[0].shape[1:]), np.dtype(np.float32), shards)
-    meta = _provenance(encoder, time.perf_counter() - began)
-    artifacts.save(roots.cache, key, arrays={"vectors": rows}, fingerprint=mark, meta=meta)
-    shutil.rmtree(roots.cache / f"{key}.shards", ignore_errors=True)
+    artifacts.save(roots.cache, key, arrays={"vectors": rows}, fingerprint=mark, meta=_provenance(encoder))
+    shutil.rmtree(_shards(roots, key), ignore_errors=True)
+
+
+def _tidy(roots: Roots, key: str, what: str) -> None:
+    """Remove the shards of a run that was killed when all was written and they were still there."""
+    if _shards(roots, key).is_dir():
+        with suppress(Busy), artifacts.lock(roots.cache / f"{key}.lock", what=what):  # who holds it tidies up itself
+            shutil.rmtree(_shards(roots, key), ignore_errors=True)
+
+
+def _shards(roots: Roots, key: str) -> Path:
+    return roots.cache / f"{key}.shards"
 
 
 def _tick(progress: Progress | None, encoder: Encoder, split: Split, start: int, stop: int) -> Tick:
@@ -227,7 +238,7 @@ def check_finite(spec: EncoderSpec, vectors: np.ndarray, what: str) -> None:
         )
 
 
-def _provenance(encoder: Encoder, seconds: float) -> dict[str, Any]:
+def _provenance(encoder: Encoder) -> dict[str, Any]:
     device = getattr(encoder, "device", "cpu")
-    made = {**provenance.versions(encoder.spec.library), "device": device, "seconds": round(seconds, 3)}
+    made = {**provenance.versions(encoder.spec.library), "device": device}
     return made | ({"settled": configs.as_record(encoder.spec)} if encoder.spec.settled else {})
