@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -272,3 +273,27 @@ def lock(path: Path, *, what: str) -> Iterator[None]:
         yield
     finally:
         held.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock file `path` now."""
+    if not path.exists():
+        return False
+    try:
+        with lock(path, what=path.name):
+            return False
+    except Busy:
+        return True
+
+
+def log_stream(path: Path, *, most: int = 1_000_000) -> IO[bytes]:
+    """A file open for adding lines to, for the caller to close; one longer than `most` bytes begins anew."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    long = path.exists() and path.stat().st_size > most
+    return path.open("wb" if long else "ab")
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all in it; what is gone already is no error."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)

@@ -64,3 +64,21 @@ def _hub_cache(environ: Mapping[str, str]) -> Path:
         return _folder(os.path.expandvars(named))
     home = environ.get("HF_HOME") or os.path.join(environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
     return _folder(os.path.expandvars(home)) / "hub"
+
+
+def environment_of(roots: Roots, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment for a process of its own that is to work with the same roots."""
+    named = {
+        "RETRIEVAL_DATA": os.pathsep.join(str(folder) for folder in roots.data),
+        "RETRIEVAL_WEIGHTS": str(roots.weights or ""),
+        "RETRIEVAL_PRECOMPUTED": str(roots.precomputed),
+        "RETRIEVAL_CACHE": str(roots.cache),
+        "PYTHONPATH": os.pathsep.join(part for part in (str(SHIPPED.parent), environ.get("PYTHONPATH")) if part),
+        "OMP_WAIT_POLICY": "PASSIVE",  # torch's spinning threads collapse on a busy machine
+    }
+    return {**environ, **named}
+
+
+def queueing_allowed(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether visitors of the page may queue jobs: RETRIEVAL_JOBS=off says no, for a public server."""
+    return environ.get("RETRIEVAL_JOBS", "").strip().lower() not in ("off", "0", "no", "false")

@@ -20,6 +20,7 @@ from retrieval.datasets.download import plain_size
 from retrieval.embeddings.embedding import Embeddings
 from retrieval.encoders import loading, weights
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
+from retrieval.jobs import worker as queued
 from retrieval.published import published_row
 from retrieval.ranking.neighbours import Side
 from retrieval.roots import Roots, roots_from_environment
@@ -137,6 +138,19 @@ def serve(
         from retrieval.page.serve import serve as serve_page
 
         serve_page(roots_from_environment(), host=host, port=port)
+
+
+@app.command()
+def worker(
+    until_empty: Annotated[bool, typer.Option("--until-empty", help="End when no job is left.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Do the jobs that were queued on the page.
+
+    One worker is enough; it goes on where an earlier one was stopped.
+    """
+    with saying_no(Form.TEXT):
+        queued.work(roots_from_environment(), device=device, until_empty=until_empty)
 
 
 @app.command()

@@ -1,0 +1,215 @@
+"""The worker: one process a cache, which does the queue's jobs in turn at the lowest priority."""
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from retrieval import artifacts
+from retrieval.errors import Busy, RetrievalError
+from retrieval.jobs import queue
+from retrieval.jobs.plan import plan
+from retrieval.jobs.queue import Job, Progress
+from retrieval.jobs.running import Outcome, Step, run
+from retrieval.roots import SHIPPED, Roots, environment_of
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0  # seconds between two looks for a job
+WRITE_EVERY = 1.0  # and between two words about one
+OBEY_EVERY = 0.2  # and between two looks at what is wished
+LOCK_TRIES = 10
+LONGEST_REST = 60.0
+
+
+class Steered(Exception):
+    """Ends a run because its job is to be paused or cancelled."""
+
+
+def work(roots: Roots, *, device: str = "auto", until_empty: bool = False) -> None:
+    """Do the queue's jobs, the oldest first; return when none is left, or never. Busy where another worker lives."""
+    with _alone(roots):
+        be_gentle()
+        _take_over(roots)
+        while True:
+            job = queue.next_job(roots)
+            if job is not None:
+                do(job, roots, device=device)
+            elif until_empty:
+                return
+            else:
+                time.sleep(LOOK_EVERY)
+
+
+def _take_over(roots: Roots) -> None:
+    """What a worker that died left as running waits again; how often it was tried stays."""
+    for job in queue.jobs(roots):
+        if job.progress.state == "running":
+            queue.record(job, replace(job.progress, state="waiting"), roots)
+
+
+def do(job: Job, roots: Roots, *, device: str = "auto") -> None:
+    """Do one job and record how it went; for the process that holds the lock."""
+    before = job.progress
+    attempts = before.attempts + 1 if before.steer == job.steer else 1
+    begun = Progress(state="running", steer=job.steer, attempts=attempts, words="Planning what is to be done.")
+    if attempts > queue.ATTEMPTS:
+        queue.record(job, replace(before, state="failed", left=None, errors=(_gave_up(),)), roots)
+        return
+    queue.record(job, begun, roots)
+    reporter = _Reporter(job, begun, roots)
+    try:
+        entries = plan(job.selection, roots)
+        outcome = run(entries, roots, device=device, report=reporter)
+    except Steered:
+        wish, steer = queue.wish_of(job.id, roots)
+        state = {"run": "waiting", "pause": "paused", "cancel": "cancelled"}[wish]
+        queue.record(job, replace(reporter.last, state=state, steer=steer, attempts=0, left=None), roots)
+    except Exception as error:  # a crash is told as a sentence; the log has all of it
+        log.exception("The job %s failed.", job.title)
+        queue.record(job, replace(reporter.last, state="failed", left=None, errors=(_sentence(error),)), roots)
+    else:
+        unavailable = [f"{_place(e.cell)}: {e.cause} {e.remedy}".strip() for e in entries if e.state == "unavailable"]
+        queue.record(job, _ended(reporter.last, outcome, tuple(unavailable)), roots)
+
+
+class _Reporter:
+    """Writes where a run is, at most once a second, and ends it where its job is wished otherwise."""
+
+    def __init__(self, job: Job, begun: Progress, roots: Roots) -> None:
+        self.job, self.last, self.roots = job, begun, roots
+        self.written = self.looked = 0.0
+
+    def __call__(self, step: Step) -> None:
+        now = time.monotonic()
+        another = step.number != self.last.number
+        self.last = replace(
+            self.last,
+            number=step.number,
+            of=step.of,
+            words=step.words,
+            share=step.share,
+            left=step.left,
+            finished=step.number - 1,
+        )
+        if another or now - self.looked >= OBEY_EVERY:
+            self.looked = now
+            if queue.wish_of(self.job.id, self.roots) != ("run", self.job.steer):
+                raise Steered
+        if another or now - self.written >= WRITE_EVERY:
+            self.written = now
+            queue.record(self.job, self.last, self.roots)
+
+
+def _ended(last: Progress, outcome: Outcome, unavailable: tuple[str, ...]) -> Progress:
+    """How a job ended: done where all was done, else failed with a sentence for each cell that was not."""
+    failed = tuple(f"{_place(cell)}: {message} {remedy}".strip() for cell, message, remedy in outcome.failed)
+    busy = tuple(f"{_place(cell)}: Another process is at work on it. Try again later." for cell in outcome.busy)
+    errors = failed + busy + unavailable
+    number, done = len(outcome.done), len(outcome.done)
+    words = f"{done} {'cell' if done == 1 else 'cells'} computed." if done else "There was nothing to compute."
+    state = "failed" if errors and not done else "done"
+    return replace(
+        last, state=state, number=number, finished=done, share=1.0, left=None, words=words, errors=errors[:20]
+    )
+
+
+def _place(cell: object) -> str:
+    return str(getattr(cell, "key", cell))
+
+
+def _gave_up() -> str:
+    return (
+        f"The background process ended {queue.ATTEMPTS} times in the middle of this job. "
+        "It may need more memory than this machine has; the log in the cache's jobs folder says more. "
+        "Resume it to try again."
+    )
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, RetrievalError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"A file cannot be read or written: {error.strerror or error}. Make room or allow access, then resume."
+    return "Something went wrong in the background process. Its log says what it was; resume to try again."
+
+
+@contextlib.contextmanager
+def _alone(roots: Roots) -> Iterator[None]:
+    """Hold the worker's lock; tried for a second, since who asks whether a worker lives holds it for a moment."""
+    with contextlib.ExitStack() as stack:
+        for attempt in range(LOCK_TRIES):
+            try:
+                stack.enter_context(artifacts.lock(queue.lock_file(roots), what="the queue"))
+                break
+            except Busy as error:
+                if attempt == LOCK_TRIES - 1:
+                    message = "Another worker is already at work on the queue of this cache."
+                    raise Busy(message, remedy="One is enough: it takes every job in turn.") from error
+                time.sleep(0.1)
+        yield
+
+
+def be_gentle() -> None:
+    """Leave the processor to whoever else wants it, the page above all."""
+    if hasattr(os, "nice"):
+        with contextlib.suppress(OSError):
+            os.nice(19)
+    for name in ("SCHED_IDLE", "SCHED_BATCH"):
+        policy = getattr(os, name, None)
+        if policy is not None and _scheduled(policy):
+            return
+
+
+def _scheduled(policy: int) -> bool:
+    try:
+        os.sched_setscheduler(0, policy, os.sched_param(0))
+    except OSError:  # not allowed here
+        return False
+    return True
+
+
+def ensure(roots: Roots) -> subprocess.Popen | None:
+    """Start a worker as a process of its own that outlives this one; None where one lives already.
+
+    It ends when the queue is empty. What it says goes to a log in the cache.
+    """
+    if queue.is_worked(roots):
+        return None
+    with artifacts.log_stream(roots.cache / queue.FOLDER / "worker.log") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "retrieval", "worker", "--until-empty"],
+            cwd=SHIPPED.parent,
+            env=environment_of(roots),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+    threading.Thread(target=process.wait, daemon=True, name="worker's end").start()  # so that no zombie stays
+    return process
+
+
+def supervise(roots: Roots, over: threading.Event) -> threading.Thread:
+    """Watch the queue in a thread: start a worker where jobs wait and none lives, until `over` is set."""
+    thread = threading.Thread(target=_watch, args=(roots, over), daemon=True, name="queue's supervisor")
+    thread.start()
+    return thread
+
+
+def _watch(roots: Roots, over: threading.Event) -> None:
+    rest = LOOK_EVERY
+    while not over.wait(rest):
+        try:
+            if queue.next_job(roots) is None or queue.is_worked(roots):
+                rest = LOOK_EVERY
+            elif ensure(roots) is not None:
+                rest = min(LONGEST_REST, 2 * rest)  # one that ends at once, again and again, is started less often
+        except OSError:
+            log.exception("The queue cannot be watched.")
+            rest = LONGEST_REST

@@ -1,0 +1,183 @@
+"""The worker as a process of its own, killed for real."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from retrieval import artifacts, results
+from retrieval.cells import cell
+from retrieval.errors import Busy
+from retrieval.jobs import queue, worker
+from retrieval.jobs.plan import Selection
+from retrieval.jobs.queue import Progress
+from retrieval.roots import Roots, environment_of
+
+CHEAP = Selection(datasets=("phantoms",), sizes=(64,), encoders=("pixels",), protocols=("cosine",))
+SLOW = Path(__file__).with_name("slow_worker.py")
+
+
+@pytest.fixture
+def roots(empty_roots) -> Roots:
+    return replace(empty_roots, precomputed=empty_roots.cache / "nothing")
+
+
+def until(condition: Callable[[], object], *, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "this did not come about in time"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def start(roots) -> Iterator[Callable[[], subprocess.Popen]]:
+    """Start a worker that takes its time over each picture."""
+    begun = []
+
+    def one() -> subprocess.Popen:
+        begun.append(subprocess.Popen([sys.executable, str(SLOW)], env=environment_of(roots)))
+        return begun[-1]
+
+    yield one
+    for process in begun:
+        process.kill()
+        process.wait()
+
+
+def finish(roots: Roots) -> None:
+    command = [sys.executable, "-m", "retrieval", "worker", "--until-empty"]
+    subprocess.run(command, env=environment_of(roots), check=True)
+
+
+def state(name: str, roots: Roots) -> str:
+    return queue.find(name, roots).state
+
+
+def test_it_does_what_waits_and_ends_when_nothing_is_left(roots):
+    job = queue.add(CHEAP, roots, title="Cheap")
+    finish(roots)
+    done = queue.find(job.id, roots)
+    assert (done.state, done.progress.finished, done.progress.errors) == ("done", 1, ())
+    assert results.read(results.path_of(roots.cache, cell("phantoms", 64, "pixels", "cosine"))) is not None
+
+
+def test_what_cannot_be_had_is_told_in_a_sentence(roots):
+    job = queue.add(replace(CHEAP, datasets=("breastmnist",), sizes=(28,)), roots, title="No data")
+    finish(roots)
+    failed = queue.find(job.id, roots)
+    assert failed.state == "failed"
+    assert failed.progress.errors[0].startswith("breastmnist/28/pixels/cosine: ")
+    assert failed.progress.errors[0].endswith(".")
+
+
+def test_it_is_paused_resumed_and_cancelled_in_the_middle(roots, start):
+    job = queue.add(CHEAP, roots, title="Cheap")
+    start()
+    until(lambda: state(job.id, roots) == "running" and queue.find(job.id, roots).progress.share > 0)
+    queue.pause(job.id, roots)
+    until(lambda: state(job.id, roots) == "paused")
+    queue.resume(job.id, roots)
+    until(lambda: state(job.id, roots) == "running")
+    queue.cancel(job.id, roots)
+    until(lambda: state(job.id, roots) == "cancelled")
+    queue.remove(job.id, roots)
+    assert queue.jobs(roots) == ()
+
+
+def test_killed_in_the_middle_its_job_is_interrupted_and_the_next_goes_on(roots, start):
+    job = queue.add(CHEAP, roots, title="Cheap")
+    first = start()
+    until(lambda: queue.find(job.id, roots).progress.share > 0)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert state(job.id, roots) == "interrupted"
+    finish(roots)
+    done = queue.find(job.id, roots)
+    assert (done.state, done.progress.attempts) == ("done", 2)
+
+
+def test_there_is_one_worker_a_cache(roots, start):
+    start()
+    until(lambda: queue.is_worked(roots))
+    second = subprocess.run(
+        [sys.executable, "-m", "retrieval", "worker"], env=environment_of(roots), capture_output=True, text=True
+    )
+    assert second.returncode == 1
+    assert "Another worker is already at work" in second.stderr
+    assert worker.ensure(roots) is None
+
+
+def test_a_job_that_kills_its_worker_three_times_is_given_up(roots):
+    job = queue.add(CHEAP, roots, title="Cheap")
+    queue.record(job, Progress(state="running", attempts=queue.ATTEMPTS), roots)
+    worker.do(queue.find(job.id, roots), roots)
+    failed = queue.find(job.id, roots)
+    assert failed.state == "failed"
+    assert "ended 3 times" in failed.progress.errors[0]
+    assert queue.resume(job.id, roots).state == "waiting", "it may be tried again"
+    worker.do(queue.find(job.id, roots), roots)
+    assert state(job.id, roots) == "done"
+
+
+def test_a_crash_is_a_sentence(roots, monkeypatch, caplog):
+    def broken(*_args, **_kwargs):
+        raise ValueError("secret details")
+
+    monkeypatch.setattr(worker, "run", broken)
+    job = queue.add(CHEAP, roots, title="Cheap")
+    worker.do(job, roots)
+    failed = queue.find(job.id, roots)
+    assert failed.state == "failed"
+    assert "secret" not in failed.progress.errors[0]
+    assert "secret details" in caplog.text
+
+
+def test_who_only_asks_whether_a_worker_lives_keeps_none_from_starting(roots):
+    def ask() -> None:
+        until_then = time.monotonic() + 0.5
+        while time.monotonic() < until_then:
+            queue.is_worked(roots)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for _ in range(5):
+        with worker._alone(roots):
+            pass
+    asking.join()
+
+
+def test_the_supervisor_starts_a_worker_for_what_waits(roots, monkeypatch):
+    monkeypatch.setattr(worker, "LOOK_EVERY", 0.1)
+    over = threading.Event()
+    watching = worker.supervise(roots, over)
+    try:
+        job = queue.add(CHEAP, roots, title="Cheap")
+        until(lambda: state(job.id, roots) == "done")
+    finally:
+        over.set()
+        watching.join()
+    until(lambda: not queue.is_worked(roots))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system has no such priorities")
+def test_it_has_the_lowest_priority(roots, start):
+    process = start()
+    until(lambda: queue.is_worked(roots))
+    until(lambda: os.getpriority(os.PRIO_PROCESS, process.pid) == 19)
+
+
+def test_the_lock_is_free_when_its_holder_died(roots, start):
+    process = start()
+    until(lambda: queue.is_worked(roots))
+    process.kill()
+    process.wait()
+    assert not artifacts.is_locked(queue.lock_file(roots))
+    with pytest.raises(Busy), worker._alone(roots), worker._alone(roots):
+        pass
