@@ -13,6 +13,7 @@ from retrieval.datasets.specs import Split
 from retrieval.embeddings import embedding
 from retrieval.embeddings.embedding import Progress
 from retrieval.encoders import configs, loading, preprocessing, weights
+from retrieval.encoders.specs import Pixels
 from retrieval.errors import BadInput, RetrievalError, UnknownName
 from retrieval.evaluation import Marks
 from retrieval.groups import Groups, find_groups, kinship
@@ -104,11 +105,11 @@ def readiness(cell: Cell, roots: Roots) -> Readiness:
         return _stored(cell, roots, uploads)
     if weights.state(cell.spec, roots) != "ready":
         return _unavailable(weights.missing(cell.spec))
-    seconds = _estimate(cell, roots)
+    seconds = estimate(cell, roots)
     message = "This combination has not been computed yet."
     if seconds <= A_MINUTE:
         return Readiness("minute", uploads, message, f"It is computed here, in about {seconds:.0f} seconds.", seconds)
-    return Readiness("command", uploads, f"{message} It takes about {_plain(seconds)}.", _command(cell), seconds)
+    return Readiness("command", uploads, f"{message} It takes about {plain_time(seconds)}.", _command(cell), seconds)
 
 
 def prepare(cell: Cell, roots: Roots, *, progress: Progress | None = None) -> None:
@@ -251,32 +252,55 @@ def _unavailable(error: RetrievalError) -> Readiness:
 
 def _stored(cell: Cell, roots: Roots, uploads: bool) -> Readiness:
     """Sampled queries are ready; say what an upload would still need."""
-    if cell.data.ndim == 3 or (uploads and _embedded(cell, "train", roots)):
+    if cell.data.ndim == 3 or (uploads and embedded(cell, "train", roots)):
         return Readiness("ready", uploads, "", "", 0.0)
     if not uploads:
         missing = weights.missing(cell.spec)
         return Readiness("ready", False, f"Sampled pictures only: {missing.message}", missing.remedy, 0.0)
-    seconds = _estimate(cell, roots)
-    note = f"The first upload embeds the gallery, in about {_plain(seconds)}."
+    seconds = estimate(cell, roots)
+    note = f"The first upload embeds the gallery, in about {plain_time(seconds)}."
     return Readiness("ready", True, note, "" if seconds <= A_MINUTE else _command(cell), 0.0)
 
 
-def _embedded(cell: Cell, side: Side, roots: Roots) -> bool:
+def embedded(cell: Cell, side: Side, roots: Roots) -> bool:
+    """Whether the vectors of the cell's gallery or test pictures are on disk and current."""
     split = evaluation.split_of(cell, side, roots)
     spec = configs.at_hand(cell.spec, roots)
     return embedding.stored(split, spec, loading.identify(spec, roots), roots) is not None
 
 
-def _estimate(cell: Cell, roots: Roots) -> float:
-    """Rough seconds, on two CPU cores, to embed what is not embedded yet and to rank test and gallery pictures."""
-    pixels = preprocessing.pixels_for(configs.at_hand(cell.spec, roots), cell.data.ndim)
-    side, counts = pixels.side(cell.size), cell.data.counts
-    slices = 1 if cell.data.ndim == 2 else side if pixels.depth == "spline" else cell.size
-    each = max(cell.spec.ms_at_224 * (side / 224) ** 2, min(cell.spec.ms_at_224, 1.0)) / 1000
-    items = sum(counts[part] for part in ("train", "test") if not _embedded(cell, part, roots))
+def estimate(cell: Cell, roots: Roots, *, shared: bool = False) -> float:
+    """Rough seconds, on two CPU cores, to embed what is not embedded yet and to rank test and gallery pictures.
+
+    `shared`: the vectors will be there, since another cell is computed before that needs them too.
+    """
+    counts, each = cell.data.counts, _seconds_each(cell, roots)
+    items = 0 if shared else sum(counts[part] for part in ("train", "test") if not embedded(cell, part, roots))
     start_up = START_UP if items and cell.spec.weights else 1.0
-    length = slices * (cell.spec.dim or cell.data.channels * cell.size**2)
-    return start_up + items * slices * each + (counts["train"] + counts["test"]) * counts["train"] * length / PRODUCTS
+    length = vector_bytes(cell, roots) // 4
+    return start_up + items * each + (counts["train"] + counts["test"]) * counts["train"] * length / PRODUCTS
+
+
+def vector_bytes(cell: Cell, roots: Roots) -> int:
+    """Bytes of what is stored for one picture, or for all slices of one volume."""
+    return 4 * _slices(cell, roots) * (cell.spec.dim or cell.data.channels * cell.size**2)
+
+
+def _seconds_each(cell: Cell, roots: Roots) -> float:
+    """Rough seconds to embed one picture or volume."""
+    side, usual = _pixels(cell, roots).side(cell.size), cell.spec.ms_at_224
+    return _slices(cell, roots) * max(usual * (side / 224) ** 2, min(usual, 1.0)) / 1000
+
+
+def _slices(cell: Cell, roots: Roots) -> int:
+    if cell.data.ndim == 2:
+        return 1
+    pixels = _pixels(cell, roots)
+    return pixels.side(cell.size) if pixels.depth == "spline" else cell.size
+
+
+def _pixels(cell: Cell, roots: Roots) -> Pixels:
+    return preprocessing.pixels_for(configs.at_hand(cell.spec, roots), cell.data.ndim)
 
 
 def _command(cell: Cell) -> str:
@@ -286,7 +310,10 @@ def _command(cell: Cell) -> str:
     )
 
 
-def _plain(seconds: float) -> str:
+def plain_time(seconds: float) -> str:
+    """A time in words: `40 seconds`, `12 minutes`, `3 hours`."""
+    if seconds < 1.5:
+        return "a second"
     if seconds < 100:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.0f} hours"

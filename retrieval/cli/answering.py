@@ -11,6 +11,8 @@ from typing import Any
 import typer
 
 from retrieval.errors import RetrievalError, Unavailable
+from retrieval.jobs.running import Step
+from retrieval.search import plain_time
 
 Document = dict[str, Any] | list[Any]
 
@@ -75,6 +77,18 @@ def share_on_stderr() -> Callable[[str, float], None]:
 
     def report(what: str, share: float) -> None:
         write(f"{what} ({share:.0%})", share >= 1)
+
+    return report
+
+
+def steps_on_stderr() -> Callable[[Step], None]:
+    """A callback for the steps of a run: which cell, how far, how fast, how long still."""
+    write = _lines_on_stderr()
+
+    def report(step: Step) -> None:
+        rate = f", {step.rate:,.1f} pictures a second" if step.rate else ""
+        left = f", about {plain_time(step.left)} left" if step.left is not None else ""
+        write(f"Cell {step.number} of {step.of}, {step.cell.key}: {step.words} ({step.share:.0%}{rate}{left})", False)
 
     return report
 

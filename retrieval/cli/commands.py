@@ -12,7 +12,7 @@ import typer
 from retrieval import doctor as examination
 from retrieval import evaluation, leaderboard
 from retrieval.cells import Cell, cell
-from retrieval.cli import asking, documents, texts, verifying
+from retrieval.cli import asking, documents, precomputing, texts, verifying
 from retrieval.cli.answering import SAID_NO, Form, count_on_stderr, give, saying_no, share_on_stderr
 from retrieval.datasets import opening
 from retrieval.datasets.catalogue import DATASETS, find_dataset
@@ -230,6 +230,7 @@ def search(
 
 
 app.command()(verifying.verify)
+app.command()(precomputing.precompute)
 
 
 @app.command("leaderboard")

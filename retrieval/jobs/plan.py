@@ -1,22 +1,29 @@
-"""What there is to do: a selection of names -> its cells, each with its state and what it will cost."""
+"""What there is to do: a selection of names -> its cells, each with where it stands and what it will cost."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from retrieval import evaluation, search
-from retrieval.cells import Cell, grid
+from retrieval import evaluation, results, search
+from retrieval.cells import Cell, cell
 from retrieval.datasets.catalogue import DATASETS, find_dataset
+from retrieval.datasets.specs import Dataset
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
+from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import RetrievalError, UnknownName
-from retrieval.protocols import find_protocol
+from retrieval.protocols import PROTOCOLS, find_protocol
+from retrieval.ranking.neighbours import Side
 from retrieval.roots import Roots
 
 EntryState = Literal["done", "stale", "to do", "unavailable"]
 
+_SIDES: tuple[Side, ...] = ("train", "test")
+_OF_A_NEIGHBOUR = 8  # bytes: an index and a score
+
 
 @dataclass(frozen=True)
 class Selection:
-    """Cells by names; an empty tuple stands for all, of protocols for `paper`."""
+    """Cells by names; an empty tuple stands for all (of datasets: all real ones), of protocols for `paper`."""
 
     datasets: tuple[str, ...] = ()
     sizes: tuple[int, ...] = ()
@@ -30,11 +37,11 @@ class Entry:
 
     Attributes:
         cell: The cell.
-        state: Where it stands.
-        cause, remedy: Sentences, where it is unavailable or stale.
-        pictures: Pictures to be embedded.
-        bytes: Roughly, to be written.
-        seconds: Roughly, on two processor cores.
+        state: `done`; `stale`, a result is there but not what would be computed now; `to do`; or `unavailable`.
+        cause, remedy: Sentences, where it is stale or unavailable.
+        pictures: Pictures (or volumes) that are still to be embedded.
+        bytes: About what will be written.
+        seconds: About how long it takes, on two processor cores.
     """
 
     cell: Cell
@@ -47,58 +54,92 @@ class Entry:
 
 
 STUDY = Selection(
-    datasets=tuple(data.name for data in DATASETS if not data.synthetic),
-    encoders=(
-        "vgg19",
-        "resnet50",
-        "densenet121",
-        "efficientnetv2m",
-        "medclip",
-        "biomedclip",
-        "openclip",
-        "conch",
-        "uni",
+    datasets=(
+        *("breastmnist", "pneumoniamnist", "retinamnist", "dermamnist", "bloodmnist", "pathmnist"),
+        *("adrenalmnist3d", "synapsemnist3d"),
     ),
+    encoders=(
+        *("vgg19", "resnet50", "densenet121", "efficientnetv2m"),
+        *("medclip", "biomedclip", "openclip", "conch", "uni"),
+    ),
+    protocols=("paper",),
 )
-"""The study's whole grid."""
+"""The grid of arXiv 2409.09430: nine extractors on its eight datasets, at every size that they have."""
 
 
 def cells_of(selection: Selection) -> tuple[Cell, ...]:
-    """The cells of a selection; UnknownName where a name does not exist or nothing is left."""
-    for name in selection.datasets:
-        find_dataset(name)
-    for name in selection.encoders:
-        find_encoder(name)
-    for name in selection.protocols:
-        find_protocol(name)
-    protocols = selection.protocols or ("paper",)
+    """The cells of a selection, those that share work one after the other.
+
+    What has no meaning (a size that a dataset has not, volumes for an extractor that takes none) is left out.
+
+    Raises:
+        UnknownName: A name does not exist, or nothing is left.
+        Unavailable: A protocol that cannot be had is asked for.
+    """
+    protocols = [find_protocol(name).name for name in selection.protocols] or [PROTOCOLS[0].name]
+    encoders = [find_encoder(name) for name in selection.encoders] or list(ENCODERS)
+    datasets = [find_dataset(name) for name in selection.datasets] or [one for one in DATASETS if not one.synthetic]
+    _check_sizes(selection.sizes, datasets)
     found = tuple(
-        cell
-        for cell in grid()
-        if cell.protocol in protocols
-        and (not selection.datasets or cell.dataset in selection.datasets)
-        and (not selection.sizes or cell.size in selection.sizes)
-        and (not selection.encoders or cell.encoder in selection.encoders)
+        cell(data.name, size, spec.name, protocol)
+        for data in datasets
+        for size in data.sizes
+        if not selection.sizes or size in selection.sizes
+        for spec in encoders
+        if spec.takes(data.ndim)
+        for protocol in protocols
     )
     if not found:
-        raise UnknownName("cell", selection, [spec.name for spec in ENCODERS])
+        raise _nothing(datasets[0], encoders)
     return found
 
 
 def plan(selection: Selection, roots: Roots) -> tuple[Entry, ...]:
-    """The cells of a selection, each with its state and cost; cheap, and without torch."""
-    return tuple(_entry(cell, roots) for cell in cells_of(selection))
+    """The cells of a selection with where each stands and what it costs; cheap, and without torch.
+
+    What several cells need (one embedding under several protocols) is counted with the first of them.
+    """
+    counted: set[tuple[str, int, str]] = set()
+    entries = []
+    for one in cells_of(selection):
+        place = (one.dataset, one.size, one.encoder)
+        entries.append(_entry(one, roots, shared=place in counted))
+        if entries[-1].state in ("to do", "stale"):
+            counted.add(place)
+    return tuple(entries)
 
 
-def _entry(cell: Cell, roots: Roots) -> Entry:
+def _check_sizes(sizes: Iterable[int], datasets: list[Dataset]) -> None:
+    known = sorted({size for data in datasets for size in data.sizes})
+    for size in sizes:
+        if size not in known:
+            raise UnknownName("size of these datasets", size, known)
+
+
+def _nothing(data: Dataset, encoders: list[EncoderSpec]) -> UnknownName:
+    fitting = [spec.name for spec in ENCODERS if spec.takes(data.ndim)]
+    return UnknownName(f"extractor for {data.ndim}D items", encoders[0].name, fitting)
+
+
+def _entry(one: Cell, roots: Roots, *, shared: bool) -> Entry:
     try:
-        mark = evaluation.fingerprint_of(evaluation.marks(cell, roots))
-        if evaluation.stored_result(cell, mark, roots) is not None:
-            return Entry(cell, "done", "", "", 0, 0, 0.0)
+        if evaluation.stored_result(one, evaluation.fingerprint_of(evaluation.marks(one, roots)), roots) is not None:
+            return Entry(one, "done", "", "", 0, 0, 0.0)
+        ready = search.readiness(one, roots)
+        if ready.state == "unavailable":
+            return Entry(one, "unavailable", ready.message, ready.remedy, 0, 0, 0.0)
+        return _to_do(one, roots, shared=shared)
     except RetrievalError as error:
-        return Entry(cell, "unavailable", error.message, error.remedy, 0, 0, 0.0)
-    ready = search.readiness(cell, roots)
-    if ready.state == "unavailable":
-        return Entry(cell, "unavailable", ready.message, ready.remedy, 0, 0, 0.0)
-    pictures = cell.data.counts["train"] + cell.data.counts["test"]
-    return Entry(cell, "to do", "", "", pictures, pictures * 4 * (cell.spec.dim or cell.size**2), ready.seconds)
+        return Entry(one, "unavailable", error.message, error.remedy, 0, 0, 0.0)
+
+
+def _to_do(one: Cell, roots: Roots, *, shared: bool) -> Entry:
+    missing = [side for side in _SIDES if not shared and not search.embedded(one, side, roots)]
+    pictures = sum(one.data.counts[side] for side in missing)
+    lists = sum(one.data.counts[side] for side in _SIDES) * one.rules.depth * _OF_A_NEIGHBOUR
+    state: dict[str, Any] = {"state": "to do", "cause": "", "remedy": ""}
+    if any(results.read(results.path_of(root, one)) is not None for root in roots.lookup):
+        cause = "Data, weights or rules are others than those that its stored result was computed with."
+        state = {"state": "stale", "cause": cause, "remedy": "It is computed anew."}
+    written = pictures * search.vector_bytes(one, roots) + lists
+    return Entry(one, **state, pictures=pictures, bytes=written, seconds=search.estimate(one, roots, shared=shared))

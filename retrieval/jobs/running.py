@@ -1,31 +1,43 @@
-"""Do what a plan says, cell by cell, and tell how far it is."""
+"""Do what a plan says, cell by cell, and tell how far it is. What was finished stays, however a run ends."""
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from retrieval.cells import Cell
 from retrieval.errors import Busy, RetrievalError
 from retrieval.evaluation import evaluate
+from retrieval.jobs import manifests
+from retrieval.jobs.manifests import Line, Manifest
 from retrieval.jobs.plan import Entry
 from retrieval.roots import Roots
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far a run is: cell `number` of `of`, what is being done, the share of the cell, seconds left if known."""
+    """How far a run is.
+
+    Attributes:
+        cell: The cell under way.
+        number, of: Which one it is, counted from 1, of how many.
+        words: What is being done.
+        share: Of this cell, 0 to 1.
+        rate: Pictures a second that are embedded for this cell; None where not known yet.
+        left: Seconds until all is done, by the estimates of the plan and the time so far; None where not known yet.
+    """
 
     cell: Cell
     number: int
     of: int
     words: str
     share: float
+    rate: float | None
     left: float | None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: cells that are done, those that failed with their sentences, those another process holds."""
+    """How a run ended: cells that are done, those that failed with message and remedy, those another process holds."""
 
     done: tuple[Cell, ...]
     failed: tuple[tuple[Cell, str, str], ...]
@@ -33,22 +45,92 @@ class Outcome:
 
 
 def run(entries: Sequence[Entry], roots: Roots, *, device: str = "auto", report: Callable[[Step], None]) -> Outcome:
-    """Compute every entry that is to be done; an exception of `report` ends the run, and what is finished is kept."""
-    wanted = [entry for entry in entries if entry.state in ("to do", "stale")]
-    began, done, failed, busy = time.monotonic(), [], [], []
-    for number, entry in enumerate(wanted, start=1):
+    """Compute every entry that is stale or to do; those that another process is at come last, and then once more.
 
-        def tell(words: str, share: float, *, number: int = number, entry: Entry = entry) -> None:
-            passed = (number - 1 + share) / len(wanted)
-            left = (time.monotonic() - began) * (1 / passed - 1) if passed > 0 else None
-            report(Step(entry.cell, number, len(wanted), words, share, left))
+    A cell that cannot be computed does not hold up the others. An exception of `report` ends the run at once; what is
+    finished by then, down to the shards of the embeddings under way, is kept and taken up by the next run.
+    """
+    work = _Work(tuple(entry for entry in entries if entry.state in ("to do", "stale")), roots, device, report)
+    ended = "stopped"
+    try:
+        held = [entry for entry in work.entries if not work.do(entry)]
+        busy = tuple(entry.cell for entry in held if not work.do(entry, again=True))
+        ended = "whole"
+    finally:
+        work.manifest.write(tuple(work.lines), ended=ended)
+    return Outcome(tuple(work.done), tuple(work.failed), busy)
 
-        tell("Reading data and weights.", 0.0)
+
+@dataclass(eq=False)
+class _Work:
+    """A run under way."""
+
+    entries: tuple[Entry, ...]
+    roots: Roots
+    device: str
+    report: Callable[[Step], None]
+    began: float = field(default_factory=time.monotonic)
+    done: list[Cell] = field(default_factory=list)
+    failed: list[tuple[Cell, str, str]] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    past: float = 0.0  # estimated seconds of the entries that are behind
+    cell_began: float = 0.0
+    cell_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.manifest: Manifest = manifests.begin(self.roots, device=self.device)
+        self.whole = sum(entry.seconds for entry in self.entries)
+        self.manifest.write(())
+
+    def do(self, entry: Entry, *, again: bool = False) -> bool:
+        """Compute one entry; whether it is settled, done or failed: not where another process holds what it needs."""
+        began = self.cell_began = time.monotonic()
+        self.cell_share = 0.0
         try:
-            evaluate(entry.cell, roots, device=device, progress=tell)
-            done.append(entry.cell)
+            self._tell(entry, "Reading data and weights.", 0.0)
+            evaluate(
+                entry.cell,
+                self.roots,
+                device=self.device,
+                progress=lambda words, share: self._tell(entry, words, share),
+            )
         except Busy:
-            busy.append(entry.cell)
-        except RetrievalError as error:
-            failed.append((entry.cell, error.message, error.remedy))
-    return Outcome(tuple(done), tuple(failed), tuple(busy))
+            self.past -= entry.seconds if again else 0.0
+            state, error = "busy", None
+        except RetrievalError as caught:
+            self.failed.append((entry.cell, caught.message, caught.remedy))
+            state, error = "failed", caught
+        else:
+            self.done.append(entry.cell)
+            state, error = "done", None
+        self.past += entry.seconds
+        self._note(entry, state, time.monotonic() - began, str(error or ""))
+        return state != "busy"
+
+    def _note(self, entry: Entry, state: str, seconds: float, error: str) -> None:
+        rate = round(entry.pictures / seconds, 3) if state == "done" and entry.pictures and seconds else None
+        self.lines.append(Line(entry.cell.key, state, round(seconds, 3), entry.pictures, rate, error))
+        self.manifest.write(tuple(self.lines))
+
+    def _tell(self, entry: Entry, words: str, share: float) -> None:
+        self.cell_share = _onward(self.cell_share, share, entry)
+        spent = time.monotonic() - self.cell_began
+        rate = self.cell_share * entry.pictures / spent if spent > 1 and self.cell_share and entry.pictures else None
+        number = self.entries.index(entry) + 1
+        step = Step(entry.cell, number, len(self.entries), words, self.cell_share, rate, self._left(entry))
+        self.report(step)
+
+    def _left(self, entry: Entry) -> float | None:
+        """By how much longer or shorter than estimated the run has taken so far; unknown for its first second."""
+        spent, behind = time.monotonic() - self.began, self.past + self.cell_share * entry.seconds
+        if spent < 1 or behind <= 0:
+            return None
+        return max(0.0, self.whole - behind) * spent / behind
+
+
+def _onward(before: float, share: float, entry: Entry) -> float:
+    """The share of a cell, from that of the split under way: the gallery first, then the queries; never backwards."""
+    counts = entry.cell.data.counts
+    first = counts["train"] / (counts["train"] + counts["test"])
+    among = share * first if before < first else first + share * (1 - first)
+    return max(before, among)

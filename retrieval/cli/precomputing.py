@@ -1,0 +1,125 @@
+"""`precompute`: every embedding, neighbour list and metric table of a selection, listed, then computed."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from retrieval.cli.answering import SAID_NO, Form, give, saying_no, steps_on_stderr
+from retrieval.cli.tables import table
+from retrieval.datasets.download import plain_size
+from retrieval.errors import BadInput
+from retrieval.jobs.plan import STUDY, Entry, Selection, plan
+from retrieval.jobs.running import Outcome, run
+from retrieval.roots import Roots, roots_from_environment
+from retrieval.search import plain_time
+
+_INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
+_COLUMNS = ("cell", "state", "pictures", "size", "time")
+
+
+def precompute(
+    datasets: Annotated[str, typer.Option(help="Names, separated by commas; all real ones if left out.")] = "",
+    sizes: Annotated[str, typer.Option(help="Sides in pixels, separated by commas; all if left out.")] = "",
+    encoders: Annotated[str, typer.Option(help="Names, separated by commas; all if left out.")] = "",
+    protocols: Annotated[str, typer.Option(help="Names, separated by commas; paper if left out.")] = "",
+    study: Annotated[bool, typer.Option("--study", help="The study's grid: nine extractors, eight datasets.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or cuda:1.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what there is to do.")] = False,
+    form: Annotated[Form, typer.Option("--format", help="For people, or one JSON document.")] = Form.TEXT,
+) -> None:
+    """Compute whole tables beforehand.
+
+    Lists the cells of a selection with where each stands and what it costs, then computes what is missing or stale. A
+    run that was stopped is taken up where it was.
+    """
+    with saying_no(form):
+        roots = roots_from_environment()
+        entries = plan(_selection(datasets, sizes, encoders, protocols, study=study), roots)
+        if not dry_run:
+            if form is Form.TEXT:
+                typer.echo(_table(entries), err=True)
+            outcome = _run(entries, roots, device)
+    if dry_run:
+        give({"cells": [_document(entry) for entry in entries]}, form, text=_table(entries))
+        return
+    give({"cells": _ended(entries, outcome)}, form, text=_summary(entries, outcome))
+    if outcome.failed or outcome.busy or any(entry.state == "unavailable" for entry in entries):
+        raise typer.Exit(SAID_NO)
+
+
+def _run(entries: tuple[Entry, ...], roots: Roots, device: str) -> Outcome:
+    try:
+        return run(entries, roots, device=device, report=steps_on_stderr())
+    except KeyboardInterrupt as stop:
+        typer.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
+        raise typer.Exit(_INTERRUPTED) from stop
+
+
+def _selection(datasets: str, sizes: str, encoders: str, protocols: str, *, study: bool) -> Selection:
+    if study:
+        if encoders or protocols:
+            raise BadInput("The study has its own extractors and its own protocol.", remedy="Leave them out.")
+        return Selection(_names(datasets) or STUDY.datasets, _numbers(sizes), STUDY.encoders, STUDY.protocols)
+    return Selection(_names(datasets), _numbers(sizes), _names(encoders), _names(protocols))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    words = _names(text)
+    wrong = next((word for word in words if not word.isdecimal()), None)
+    if wrong is not None:
+        raise BadInput(f"{wrong!r} is no size in pixels.", remedy="Write whole numbers, such as --sizes 28,64.")
+    return tuple(int(word) for word in words)
+
+
+def _document(entry: Entry) -> dict[str, Any]:
+    return {**asdict(entry.cell), **{name: value for name, value in vars(entry).items() if name != "cell"}}
+
+
+def _ended(entries: tuple[Entry, ...], outcome: Outcome) -> list[dict[str, Any]]:
+    """The plan as it stands after the run, with what went wrong."""
+    failed = {cell: (message, remedy) for cell, message, remedy in outcome.failed}
+    documents = []
+    for entry in entries:
+        document = _document(entry)
+        if entry.cell in outcome.done:
+            document |= {"state": "done"}
+        elif entry.cell in failed:
+            document |= {"state": "failed", "cause": failed[entry.cell][0], "remedy": failed[entry.cell][1]}
+        elif entry.cell in outcome.busy:
+            document |= {"state": "busy"}
+        documents.append(document)
+    return documents
+
+
+def _table(entries: tuple[Entry, ...]) -> str:
+    left = [entry for entry in entries if entry.state in ("to do", "stale")]
+    total = f"{len(left)} of {len(entries)} cells to compute"
+    if left:
+        pictures, size = sum(entry.pictures for entry in left), sum(entry.bytes for entry in left)
+        time = plain_time(sum(entry.seconds for entry in left))
+        total += f": {pictures:,} pictures to embed, about {plain_size(size)}, about {time} on two processor cores"
+    said = [entry for entry in entries if entry.cause]
+    causes = dict.fromkeys(f"{entry.state}: {entry.cause} {entry.remedy}".strip() for entry in said)
+    return "\n".join([table([_row(entry) for entry in entries], _COLUMNS), "", f"{total}.", *causes])
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    row: dict[str, Any] = {"cell": entry.cell.key, "state": entry.state}
+    if entry.state in ("to do", "stale"):
+        row |= {"pictures": f"{entry.pictures:,}", "size": plain_size(entry.bytes), "time": plain_time(entry.seconds)}
+    return row
+
+
+def _summary(entries: tuple[Entry, ...], outcome: Outcome) -> str:
+    missing = [entry for entry in entries if entry.state == "unavailable"]
+    lines = [f"{len(outcome.done)} cells computed, {sum(entry.state == 'done' for entry in entries)} were there."]
+    lines += [f"{cell.key}: {message} {remedy}".rstrip() for cell, message, remedy in outcome.failed]
+    lines += [f"{cell.key}: another process is at work on it." for cell in outcome.busy]
+    if missing:
+        lines.append(f"{len(missing)} cells are unavailable; --dry-run says why.")
+    return "\n".join(lines)

@@ -1,0 +1,71 @@
+"""What ran, where, when and with what: one file a run, beside the numbers and never part of them."""
+
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from retrieval import artifacts, provenance
+from retrieval.roots import Roots
+
+FOLDER = "runs"
+
+
+@dataclass(frozen=True)
+class Line:
+    """What became of one cell.
+
+    Attributes:
+        cell: Its key.
+        state: `done`, `failed` or `busy`.
+        seconds: How long it took.
+        pictures: How many were embedded for it.
+        rate: Pictures a second, of those; None where none were.
+        error: Why it failed, and what to do; empty where it did not.
+    """
+
+    cell: str
+    state: str
+    seconds: float
+    pictures: int
+    rate: float | None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One run, written anew after each cell, so that a run that was killed is known up to there.
+
+    Attributes:
+        path: Its file.
+        begun: ISO 8601, UTC.
+        facts: Host, process, device, versions.
+    """
+
+    path: Path
+    begun: str
+    facts: dict[str, Any]
+
+    def write(self, lines: tuple[Line, ...], *, ended: str = "") -> None:
+        """Write what is known now; `ended` says how the run came to its end, empty while it goes on."""
+        document = {"begun": self.begun, **self.facts, "ended": ended, "cells": [asdict(line) for line in lines]}
+        artifacts.write_json(self.path, document)
+
+
+def begin(roots: Roots, *, device: str) -> Manifest:
+    """The manifest of a run that begins now in this process; nothing is written yet."""
+    now = datetime.now(UTC)
+    name = f"{now.strftime('%Y%m%dT%H%M%S%f')}-{os.getpid()}.json"
+    facts = {"host": platform.node(), "process": os.getpid(), "device": device, "versions": provenance.versions()}
+    return Manifest(roots.cache / FOLDER / name, now.isoformat(timespec="seconds"), facts)
+
+
+def read_all(roots: Roots) -> Iterator[dict[str, Any]]:
+    """The manifests of the cache, the oldest first; a damaged one is left out, and the log says so."""
+    for path in sorted((roots.cache / FOLDER).glob("*.json")):
+        document = artifacts.read_json(path)
+        if isinstance(document, dict):
+            yield document

@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+
+from retrieval import evaluation, results
+from retrieval.cells import cell
+from retrieval.errors import Unavailable, UnknownName
+from retrieval.jobs.plan import STUDY, Selection, cells_of, plan
+
+PHANTOMS = Selection(datasets=("phantoms",), encoders=("pixels", "histogram"), protocols=("paper", "pca-16"))
+
+
+def test_the_study_has_252_cells():
+    cells = cells_of(STUDY)
+    assert len({(one.dataset, one.size) for one in cells}) == 28
+    assert len(cells) == 9 * 28
+    assert {one.protocol for one in cells} == {"paper"}
+
+
+def test_cells_that_share_vectors_follow_one_another():
+    assert [(one.encoder, one.protocol) for one in cells_of(PHANTOMS)] == [
+        ("pixels", "paper"),
+        ("pixels", "pca-16"),
+        ("histogram", "paper"),
+        ("histogram", "pca-16"),
+    ]
+
+
+def test_all_datasets_are_the_real_ones_and_all_protocols_the_studys():
+    cells = cells_of(Selection(encoders=("pixels",), sizes=(28,)))
+    assert {one.protocol for one in cells} == {"paper"}
+    assert "breastmnist" in {one.dataset for one in cells}
+    assert not any(one.data.synthetic for one in cells)
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        Selection(datasets=("breastmnits",)),
+        Selection(sizes=(29,)),
+        Selection(encoders=("pixel",)),
+        Selection(protocols=("papers",)),
+        Selection(datasets=("phantoms3d",), encoders=("histogram",)),
+    ],
+)
+def test_a_name_that_is_none_says_which_are(selection):
+    with pytest.raises(UnknownName, match="Valid"):
+        cells_of(selection)
+
+
+def test_what_cannot_be_had_says_why():
+    with pytest.raises(Unavailable, match="t-SNE"):
+        cells_of(Selection(protocols=("tsne-2",)))
+
+
+def test_each_cell_says_where_it_stands(empty_roots):
+    entries = {
+        entry.cell.encoder: entry for entry in plan(Selection(("phantoms",), (), ("pixels", "uni")), empty_roots)
+    }
+    assert entries["pixels"].state == "to do"
+    assert entries["pixels"].pictures == sum(
+        cell("phantoms", 64, "pixels").data.counts[side] for side in ("train", "test")
+    )
+    assert entries["uni"].state == "unavailable"
+    assert entries["uni"].cause and entries["uni"].remedy
+
+
+def test_data_that_are_missing_make_a_cell_unavailable(empty_roots):
+    (entry,) = plan(Selection(("pathmnist",), (224,), ("pixels",)), empty_roots)
+    assert entry.state == "unavailable"
+    assert "download" in entry.remedy
+
+
+def test_shared_vectors_are_counted_once(empty_roots):
+    first, second, *_ = plan(PHANTOMS, empty_roots)
+    assert first.pictures > 0
+    assert second.pictures == 0
+    assert second.bytes < first.bytes
+
+
+def test_what_was_computed_is_done_and_what_was_computed_otherwise_is_stale(empty_roots):
+    selection = Selection(("phantoms",), (), ("pixels",))
+    found = evaluation.evaluate(cell("phantoms", 64, "pixels"), empty_roots)
+    assert [entry.state for entry in plan(selection, empty_roots)] == ["done"]
+    path: Path = results.path_of(empty_roots.cache, found.cell)
+    path.unlink()
+    results.write(empty_roots.cache, type(found)(**{**vars(found), "fingerprint": "0" * 32}))
+    (entry,) = plan(selection, empty_roots)
+    assert entry.state == "stale"
+    assert entry.cause and entry.remedy

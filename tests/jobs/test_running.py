@@ -1,0 +1,73 @@
+import pytest
+
+from retrieval import artifacts, evaluation
+from retrieval.embeddings import embedding
+from retrieval.jobs import manifests
+from retrieval.jobs.plan import Selection, plan
+from retrieval.jobs.running import Step, run
+
+SELECTION = Selection(("phantoms",), (), ("pixels", "histogram"), ("paper", "cosine"))
+
+
+def test_a_run_computes_what_is_to_do_and_tells_how_far_it_is(empty_roots):
+    steps: list[Step] = []
+    outcome = run(plan(SELECTION, empty_roots), empty_roots, report=steps.append)
+    assert [entry.state for entry in plan(SELECTION, empty_roots)] == ["done"] * 4
+    assert len(outcome.done) == 4
+    assert not outcome.failed and not outcome.busy
+    assert [step.number for step in steps] == sorted(step.number for step in steps)
+    assert {(step.number, step.of) for step in steps} == {(number, 4) for number in range(1, 5)}
+    shares = [step.share for step in steps if step.number == 1]
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] <= shares[-1] <= 1
+
+
+def test_a_manifest_says_what_ran(empty_roots):
+    run(plan(SELECTION, empty_roots), empty_roots, report=lambda step: None)
+    (manifest,) = manifests.read_all(empty_roots)
+    assert manifest["ended"] == "whole"
+    assert [line["state"] for line in manifest["cells"]] == ["done"] * 4
+    assert manifest["cells"][0]["pictures"] > 0
+    assert manifest["host"] and manifest["versions"]["numpy"]
+
+
+def test_a_cell_that_fails_does_not_hold_up_the_others(empty_roots, monkeypatch):
+    real = embedding.check_finite
+
+    def refuse(spec, vectors, what):
+        real(spec, vectors * (float("nan") if spec.name == "pixels" else 1), what)
+
+    monkeypatch.setattr(embedding, "check_finite", refuse)
+    outcome = run(plan(SELECTION, empty_roots), empty_roots, report=lambda step: None)
+    assert {cell.encoder for cell in outcome.done} == {"histogram"}
+    assert {cell.encoder for cell, _, _ in outcome.failed} == {"pixels"}
+    assert all(message and remedy for _, message, remedy in outcome.failed)
+    (manifest,) = manifests.read_all(empty_roots)
+    assert [line["state"] for line in manifest["cells"]] == ["failed", "failed", "done", "done"]
+    assert "not finite" in manifest["cells"][0]["error"]
+
+
+def test_who_listens_can_end_it_and_what_is_finished_stays(empty_roots):
+    class Enough(Exception):
+        pass
+
+    def stop(step: Step) -> None:
+        if step.number == 2:
+            raise Enough
+
+    with pytest.raises(Enough):
+        run(plan(SELECTION, empty_roots), empty_roots, report=stop)
+    states = [entry.state for entry in plan(SELECTION, empty_roots)]
+    assert states == ["done", "to do", "to do", "to do"]
+    (manifest,) = manifests.read_all(empty_roots)
+    assert manifest["ended"] == "stopped"
+
+
+def test_what_another_process_holds_comes_last_and_is_named(empty_roots):
+    (first, *rest) = plan(SELECTION, empty_roots)
+    key = embedding.key_of(first.cell.data, 64, "train", first.cell.spec)
+    with artifacts.lock(empty_roots.cache / f"{key}.lock", what="it"):
+        outcome = run([first, *rest], empty_roots, report=lambda step: None)
+    assert {cell.encoder for cell in outcome.busy} == {"pixels"}
+    assert {cell.encoder for cell in outcome.done} == {"histogram"}
+    assert evaluation.evaluate(first.cell, empty_roots).n_gallery > 0
