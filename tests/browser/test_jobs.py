@@ -107,3 +107,15 @@ def test_switched_off_it_says_so_and_offers_nothing(bare, serve, open_page, axe,
         page.wait_for_selector(".jobs-said:has-text('no jobs can be queued')")
         assert page.locator(".jobs button:visible").count() == 0
         assert axe(page) == []
+
+
+def test_a_published_row_that_was_not_measured_offers_to_be(bare, serve, open_page, axe, tmp_path):
+    with serve(bare, tmp_path) as url:
+        page = open_page(f"{url}?tab=leaderboard&dataset=phantoms&size=64&encoder=pixels&protocol=paper")
+        page.wait_for_selector(".board[data-ready=yes]")
+        page.select_option(".board select[name=dataset]", "breastmnist")
+        page.select_option(".board select[name=encoder]", "densenet121")
+        page.select_option(".board select[name=source]", "published")
+        page.locator(".board-name").first.click()
+        page.wait_for_selector(".board-offer:has-text('Not computed yet')")
+        assert axe(page) == []

@@ -1,15 +1,18 @@
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from retrieval.answers import Readiness
 from retrieval.cells import cell
 from retrieval.jobs import queue
 from retrieval.jobs.plan import STUDY, Entry, Selection
 from retrieval.jobs.queue import Progress
-from retrieval.page import jobs_tab
+from retrieval.page import jobs_tab, view
+from retrieval.page.link import Link
 
 JSON = {"Content-Type": "application/json"}
 ONE = {"scope": "cell", "dataset": "phantoms", "size": "64", "encoder": "pixels", "protocol": "cosine"}
@@ -115,3 +118,11 @@ def test_the_same_cause_is_said_once():
     where = cell("phantoms", 64, "pixels")
     entries = tuple(Entry(where, "unavailable", "No weights.", "Fetch them.", 0, 0, 0.0) for _ in range(3))
     assert jobs_tab.summary(entries)["unavailable"] == ["3 cells: No weights. Fetch them."]
+
+
+def test_search_offers_what_takes_longer_than_a_minute(monkeypatch):
+    monkeypatch.delenv("RETRIEVAL_JOBS", raising=False)
+    link = Link(cell=cell("phantoms", 64, "pixels", "cosine"))
+    slow = Readiness("command", False, "Not computed.", "Run a command.", 600.0)
+    assert view.not_ready(slow, link, history="keep")["later"]["cell"] == ONE
+    assert view.not_ready(replace(slow, state="minute"), link, history="keep")["later"] is None

@@ -262,6 +262,7 @@ function sortBy(id) {
 // --- all numbers of one row ------------------------------------------------------------------------------------------
 
 function details(row) {
+  dialog.row = row;
   dialog.querySelector('h3').textContent = `${title('encoder', row.encoder)} on ${title('dataset', row.dataset)}, ${row.size} pixels`;
   const about = [title('source', row.source), row.protocol ? 'protocol ' + row.protocol : '', `${row.n} queries`];
   if (row.verified !== null) about.push(row.verified ? 'verified' : 'unverified');
@@ -270,6 +271,28 @@ function details(row) {
   dialog.querySelector('tbody').replaceChildren(...data.metrics.map((metric, index) => detail(row, metric, index)).filter(Boolean));
   dialog.querySelector('.board-more').replaceChildren(...remarks(row));
   dialog.showModal();
+  offerToCompute(row);
+}
+// A published row whose cell was not measured here: what that would take, where it can be done.
+async function offerToCompute(row) {
+  const same = (other) => ['dataset', 'size', 'encoder', 'protocol'].every((name) => other[name] === row[name]);
+  if (row.source !== 'published' || !row.searchable || !props.queueing || data.rows.some((other) => other.source === 'measured' && same(other))) return;
+  const cell = {scope: 'cell', dataset: row.dataset, size: String(row.size), encoder: row.encoder, protocol: row.protocol};
+  const sent = {method: 'POST', body: JSON.stringify({do: 'plan', ...cell}), headers: {'Content-Type': 'application/json'}};
+  const {plan} = await fetch('jobs', sent).then((answer) => answer.json()).catch(() => ({}));
+  const line = make('p', 'board-offer');
+  if (!plan) return;
+  if (!plan.to_do) line.textContent = `Not computed yet. ${plan.unavailable[0] || ''}`;
+  else {
+    const button = make('button', 'board-button', `Not computed yet: compute, about ${plan.time}`);
+    button.type = 'button';
+    button.addEventListener('click', async () => {
+      const refused = await window.queueCell(cell);
+      if (refused) line.textContent = refused; else dialog.close();
+    });
+    line.append(button);
+  }
+  if (dialog.open && dialog.row === row) dialog.querySelector('.board-more').append(line);
 }
 function detail(row, metric, index) {
   const reads = [row.all, row.left];
