@@ -40,6 +40,7 @@ class Progress:
         share: Of the cell that is under way, 0 to 1.
         left: Seconds until the whole job is done; None where not known.
         finished: Cells that are done.
+        pid: Of the process that last took it up; 0 before.
         errors: Sentences: what could not be done, and what to do about it.
     """
 
@@ -52,6 +53,7 @@ class Progress:
     share: float = 0.0
     left: float | None = None
     finished: int = 0
+    pid: int = 0
     errors: tuple[str, ...] = ()
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from retrieval import artifacts
+from retrieval.cells import Cell
 from retrieval.errors import Busy, RetrievalError
 from retrieval.jobs import queue
-from retrieval.jobs.plan import plan
+from retrieval.jobs.plan import Entry, plan
 from retrieval.jobs.queue import Job, Progress
 from retrieval.jobs.running import Outcome, Step, run
 from retrieval.roots import SHIPPED, Roots, environment_of
@@ -25,6 +26,7 @@ WRITE_EVERY = 1.0  # and between two words about one
 OBEY_EVERY = 0.2  # and between two looks at what is wished
 LOCK_TRIES = 10
 LONGEST_REST = 60.0
+BUSY_TRIES, BUSY_REST = 30, 2.0  # how often, and seconds between, to come back to what another process is at
 
 
 class Steered(Exception):
@@ -57,15 +59,15 @@ def do(job: Job, roots: Roots, *, device: str = "auto") -> None:
     """Do one job and record how it went; for the process that holds the lock."""
     before = job.progress
     attempts = before.attempts + 1 if before.steer == job.steer else 1
-    begun = Progress(state="running", steer=job.steer, attempts=attempts, words="Planning what is to be done.")
+    words, pid = "Planning what is to be done.", os.getpid()
+    begun = Progress(state="running", steer=job.steer, attempts=attempts, words=words, pid=pid)
     if attempts > queue.ATTEMPTS:
         queue.record(job, replace(before, state="failed", left=None, errors=(_gave_up(),)), roots)
         return
     queue.record(job, begun, roots)
     reporter = _Reporter(job, begun, roots)
     try:
-        entries = plan(job.selection, roots)
-        outcome = run(entries, roots, device=device, report=reporter)
+        entries, outcome = _run_through(job, roots, device, reporter)
     except Steered:
         wish, steer = queue.wish_of(job.id, roots)
         state = {"run": "waiting", "pause": "paused", "cancel": "cancelled"}[wish]
@@ -78,12 +80,36 @@ def do(job: Job, roots: Roots, *, device: str = "auto") -> None:
         queue.record(job, _ended(reporter.last, outcome, tuple(unavailable)), roots)
 
 
+def _run_through(job: Job, roots: Roots, device: str, reporter: "_Reporter") -> tuple[tuple[Entry, ...], Outcome]:
+    """Plan and run; again after a rest while another process, as the page itself, is at work on a cell."""
+    done: tuple[Cell, ...] = ()
+    for _ in range(BUSY_TRIES):
+        entries = plan(job.selection, roots)
+        outcome = run(entries, roots, device=device, report=reporter)
+        done += tuple(outcome.done)
+        if not outcome.busy:
+            break
+        reporter.rest(BUSY_REST)
+    return entries, replace(outcome, done=done)
+
+
 class _Reporter:
     """Writes where a run is, at most once a second, and ends it where its job is wished otherwise."""
 
     def __init__(self, job: Job, begun: Progress, roots: Roots) -> None:
         self.job, self.last, self.roots = job, begun, roots
         self.written = self.looked = 0.0
+
+    def rest(self, seconds: float) -> None:
+        """Wait, and obey meanwhile."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._obey()
+            time.sleep(OBEY_EVERY)
+
+    def _obey(self) -> None:
+        if queue.wish_of(self.job.id, self.roots) != ("run", self.job.steer):
+            raise Steered
 
     def __call__(self, step: Step) -> None:
         now = time.monotonic()
@@ -99,8 +125,7 @@ class _Reporter:
         )
         if another or now - self.looked >= OBEY_EVERY:
             self.looked = now
-            if queue.wish_of(self.job.id, self.roots) != ("run", self.job.steer):
-                raise Steered
+            self._obey()
         if another or now - self.written >= WRITE_EVERY:
             self.written = now
             queue.record(self.job, self.last, self.roots)

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from retrieval.page import about_tab, leaderboard_tab, routes, search_tab
+from retrieval.page import about_tab, jobs_tab, leaderboard_tab, routes, search_tab
 from retrieval.page.assets import FOLDER, read
 from retrieval.page.desk import Desk
 from retrieval.page.security import SecurityHeaders, shown_in_a_frame
@@ -26,6 +26,8 @@ def build(desk: Desk) -> gr.Blocks:
                 search_tab.build(desk)
             with gr.Tab("Leaderboard", id="leaderboard"):
                 leaderboard_tab.build(desk.roots)
+            with gr.Tab("Jobs", id="jobs"):
+                jobs_tab.build()
             with gr.Tab("About", id="about"):
                 about_tab.build(desk.roots)
     return page.queue(max_size=WAITING, api_open=False)
@@ -51,6 +53,7 @@ def launch_options(desk: Desk) -> dict[str, Any]:
             "routes": [
                 *routes.routes(desk),
                 *leaderboard_tab.routes(desk.roots),
+                *jobs_tab.routes(desk.roots),
             ],
             "middleware": [Middleware(SecurityHeaders, framed=shown_in_a_frame())],
             "openapi_url": None,

@@ -31,7 +31,7 @@ from retrieval.leaderboard import (
     to_csv,
 )
 from retrieval.page.assets import read
-from retrieval.roots import Roots
+from retrieval.roots import Roots, queueing_allowed
 
 JSON_ROUTE, CSV_ROUTE = "leaderboard.json", "leaderboard.csv"
 
@@ -80,6 +80,7 @@ def build(roots: Roots) -> None:
         elem_id="leaderboard",
         url=JSON_ROUTE,
         csv_url=CSV_ROUTE,
+        queueing=queueing_allowed(),
     )
 
 

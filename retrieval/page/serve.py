@@ -4,7 +4,8 @@ import os
 import signal
 from collections.abc import Mapping
 
-from retrieval.roots import Roots
+from retrieval.jobs import worker
+from retrieval.roots import Roots, queueing_allowed
 
 PORT = 7860
 
@@ -35,6 +36,8 @@ def serve(roots: Roots, *, host: str | None = None, port: int | None = None) -> 
 
     desk = Desk(roots=roots, uploads=open_uploads(roots.cache), start=start_cell(roots))
     over = desk.uploads.keep_swept()
+    if queueing_allowed():
+        worker.supervise(roots, over)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped is no reason to leave uploads behind
     try:
         port = wanted_port() if port is None else port

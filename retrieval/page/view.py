@@ -13,7 +13,7 @@ from retrieval.datasets.relevance import class_names
 from retrieval.datasets.specs import Split
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.errors import RetrievalError
-from retrieval.page import addresses, extractors, rendering, words
+from retrieval.page import addresses, extractors, jobs_tab, rendering, words
 from retrieval.page.link import Link, to_words
 from retrieval.page.uploads import Upload
 from retrieval.protocols import PROTOCOLS
@@ -148,6 +148,7 @@ def not_ready(readiness: Readiness, link: Link, *, history: History, notice: str
         "message": readiness.message,
         "remedy": readiness.remedy,
         "compute": "Compute it now" if readiness.state == "minute" else "",
+        "later": jobs_tab.offer(link.cell, readiness.seconds) if readiness.state == "command" else None,
     }
 
 

@@ -18,6 +18,7 @@ from retrieval.errors import Busy
 from retrieval.jobs import queue, worker
 from retrieval.jobs.plan import Selection
 from retrieval.jobs.queue import Progress
+from retrieval.jobs.running import Outcome
 from retrieval.roots import Roots, environment_of
 
 CHEAP = Selection(datasets=("phantoms",), sizes=(64,), encoders=("pixels",), protocols=("cosine",))
@@ -124,6 +125,21 @@ def test_a_job_that_kills_its_worker_three_times_is_given_up(roots):
     assert queue.resume(job.id, roots).state == "waiting", "it may be tried again"
     worker.do(queue.find(job.id, roots), roots)
     assert state(job.id, roots) == "done"
+
+
+def test_what_another_process_is_at_is_come_back_to(roots, monkeypatch):
+    monkeypatch.setattr(worker, "BUSY_REST", 0.01)
+    tries = []
+
+    def busy_at_first(entries, *_args, **_kwargs):
+        tries.append(entries)
+        cells = tuple(entry.cell for entry in entries)
+        return Outcome(cells, (), ()) if len(tries) == 3 else Outcome((), (), cells)
+
+    monkeypatch.setattr(worker, "run", busy_at_first)
+    job = queue.add(CHEAP, roots, title="Cheap")
+    worker.do(job, roots)
+    assert (state(job.id, roots), len(tries)) == ("done", 3)
 
 
 def test_a_crash_is_a_sentence(roots, monkeypatch, caplog):

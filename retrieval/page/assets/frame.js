@@ -25,6 +25,16 @@
     place.focus();
   });
 
+  // Other tabs' offers: queue one cell, then show the queue. Answers a sentence where it cannot be.
+  window.queueCell = async (cell) => {
+    const sent = {method: 'POST', body: JSON.stringify({do: 'add', ...cell}), headers: {'Content-Type': 'application/json'}};
+    const said = await fetch('jobs', sent).then((reply) => reply.json()).catch(() => ({message: 'The server does not answer.', remedy: 'Check that it still runs.'}));
+    if (said.message) return `${said.message} ${said.remedy}`;
+    tabs().find((one) => nameOf(one) === 'Jobs')?.click();
+    window.dispatchEvent(new CustomEvent('jobqueued'));
+    return '';
+  };
+
   if (!named || named === first.toLowerCase()) return;
   const opened = new MutationObserver(() => {
     const tab = tabs().find((one) => nameOf(one).toLowerCase() === named);

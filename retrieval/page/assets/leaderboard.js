@@ -11,7 +11,7 @@ const scroller = find('scroller'), head = find('head'), body = find('body'), col
 const status = find('status'), hint = find('hint'), csv = find('csv'), reset = find('reset'), dialog = find('dialog');
 const choices = Object.fromEntries([...FILTERS, 'reading', 'metrics'].map((name) => [name, element.querySelector(`select[name="${name}"]`)]));
 
-let data = null, columns = [], shown = [], first = -1, sort = {id: '', down: true};
+let data = null, version = null, columns = [], shown = [], first = -1, sort = {id: '', down: true};
 
 function make(tag, className, text) {
   const node = document.createElement(tag);
@@ -262,6 +262,7 @@ function sortBy(id) {
 // --- all numbers of one row ------------------------------------------------------------------------------------------
 
 function details(row) {
+  dialog.row = row;
   dialog.querySelector('h3').textContent = `${title('encoder', row.encoder)} on ${title('dataset', row.dataset)}, ${row.size} pixels`;
   const about = [title('source', row.source), row.protocol ? 'protocol ' + row.protocol : '', `${row.n} queries`];
   if (row.verified !== null) about.push(row.verified ? 'verified' : 'unverified');
@@ -270,6 +271,28 @@ function details(row) {
   dialog.querySelector('tbody').replaceChildren(...data.metrics.map((metric, index) => detail(row, metric, index)).filter(Boolean));
   dialog.querySelector('.board-more').replaceChildren(...remarks(row));
   dialog.showModal();
+  offerToCompute(row);
+}
+// A published row whose cell was not measured here: what that would take, where it can be done.
+async function offerToCompute(row) {
+  const same = (other) => ['dataset', 'size', 'encoder', 'protocol'].every((name) => other[name] === row[name]);
+  if (row.source !== 'published' || !row.searchable || !props.queueing || data.rows.some((other) => other.source === 'measured' && same(other))) return;
+  const cell = {scope: 'cell', dataset: row.dataset, size: String(row.size), encoder: row.encoder, protocol: row.protocol};
+  const sent = {method: 'POST', body: JSON.stringify({do: 'plan', ...cell}), headers: {'Content-Type': 'application/json'}};
+  const {plan} = await fetch('jobs', sent).then((answer) => answer.json()).catch(() => ({}));
+  const line = make('p', 'board-offer');
+  if (!plan) return;
+  if (!plan.to_do) line.textContent = `Not computed yet. ${plan.unavailable[0] || ''}`;
+  else {
+    const button = make('button', 'board-button', `Not computed yet: compute, about ${plan.time}`);
+    button.type = 'button';
+    button.addEventListener('click', async () => {
+      const refused = await window.queueCell(cell);
+      if (refused) line.textContent = refused; else dialog.close();
+    });
+    line.append(button);
+  }
+  if (dialog.open && dialog.row === row) dialog.querySelector('.board-more').append(line);
 }
 function detail(row, metric, index) {
   const reads = [row.all, row.left];
@@ -305,9 +328,11 @@ function fillFilters() {
     const values = [...new Set(data.rows.map((row) => row[name]))].filter((one) => one !== null);
     if (name === 'size') values.sort((a, b) => a - b);
     if (name === 'encoder') values.sort((a, b) => collator.compare(title(name, a), title(name, b)));
-    for (const one of values) choices[name].append(new Option(title(name, one), one));
+    const held = choices[name].value;
+    choices[name].replaceChildren(choices[name].options[0], ...values.map((one) => new Option(title(name, one), one)));
+    choices[name].value = held;
   }
-  for (const metric of data.metrics) find('explained').append(make('dt', '', metric.name), make('dd', '', metric.about));
+  find('explained').replaceChildren(...data.metrics.flatMap((metric) => [make('dt', '', metric.name), make('dd', '', metric.about)]));
   choices.metrics.closest('label').hidden = data.metrics.every((metric) => metric.study);
 }
 function openAbout(event) {
@@ -335,6 +360,7 @@ async function load() {
     const answer = await fetch(props.url);
     const said = await answer.json();
     if (!answer.ok) throw new Error(said.error ? `${said.error.message} ${said.error.remedy}` : 'The server answered ' + answer.status + '.');
+    version = answer.headers.get('ETag');
     data = said;
   } catch (error) {
     status.textContent = `The leaderboard could not be loaded. ${error.message}`;
@@ -346,4 +372,18 @@ async function load() {
   refresh();
   element.querySelector('.board').dataset.ready = 'yes';
 }
+// A job may have computed a row meanwhile. Where a person is in the table stays.
+async function renew() {
+  if (!data || !element.offsetParent) return;
+  const answer = await fetch(props.url).catch(() => null);
+  if (!answer?.ok || answer.headers.get('ETag') === version) return;
+  version = answer.headers.get('ETag');
+  data = await answer.json();
+  const top = scroller.scrollTop;
+  fillFilters();
+  refresh();
+  scroller.scrollTop = top;
+}
+document.addEventListener('click', (event) => { if (event.target.closest?.('#tabs button[role=tab]')) setTimeout(renew, 0); });
+window.addEventListener('cellsdone', renew);
 load();

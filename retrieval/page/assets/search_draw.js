@@ -47,6 +47,8 @@ function drawProblem(how) {
   explain('.remedy', value.remedy);
   find('.compute').hidden = !value.compute;
   find('.compute').textContent = value.compute;
+  find('.later').hidden = !value.later;
+  find('.later').textContent = value.later?.label || '';
   if (value.compute && how.eager) compute();
 }
 
@@ -58,7 +60,7 @@ function begin(event, said) {
   pending = {eager: false};
   underway = runs += 1;
   find('.found').setAttribute('aria-busy', 'true');
-  for (const button of all('.compute, .fetch')) button.hidden = true;
+  for (const button of all('.compute, .later, .fetch')) button.hidden = true;
   find('.stop').hidden = event !== 'download';
   drawWorking({said, fraction: null});
   trigger(event, {words: question, run: underway});
@@ -173,6 +175,10 @@ function drawFoot() {
 }
 
 find('.compute').addEventListener('click', compute);
+find('.later').addEventListener('click', async () => {
+  const refused = await window.queueCell(value.later.cell);
+  if (refused) say('.status', refused);
+});
 find('.stop').addEventListener('click', () => ask(question, {history: 'replace'}));
 find('.copy').addEventListener('click', async () => {
   const url = new URL(window.location);
