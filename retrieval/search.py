@@ -18,6 +18,7 @@ from retrieval.evaluation import Marks
 from retrieval.groups import Groups, find_groups, kinship
 from retrieval.pictures.item import read_item
 from retrieval.ranking import neighbours as ranked
+from retrieval.ranking import spaces
 from retrieval.ranking.neighbours import Neighbours, Side
 from retrieval.roots import Roots
 from retrieval.scoring import reliability
@@ -276,7 +277,9 @@ def _estimate(cell: Cell, roots: Roots) -> float:
     items = sum(counts[part] for part in ("train", "test") if not _embedded(cell, part, roots))
     start_up = START_UP if items and cell.spec.weights else 1.0
     length = slices * (cell.spec.dim or cell.data.channels * cell.size**2)
-    return start_up + items * slices * each + (counts["train"] + counts["test"]) * counts["train"] * length / PRODUCTS
+    placing = spaces.products(cell.rules.space, count=counts["train"], length=length, queries=counts["test"])
+    ranking = (counts["train"] + counts["test"]) * counts["train"] * length + placing
+    return start_up + items * slices * each + ranking / PRODUCTS
 
 
 def _command(cell: Cell) -> str:
