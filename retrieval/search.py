@@ -19,6 +19,7 @@ from retrieval.evaluation import Marks
 from retrieval.groups import Groups, find_groups, kinship
 from retrieval.pictures.item import read_item
 from retrieval.ranking import neighbours as ranked
+from retrieval.ranking import spaces
 from retrieval.ranking.neighbours import Neighbours, Side
 from retrieval.roots import Roots
 from retrieval.scoring import reliability
@@ -278,7 +279,9 @@ def estimate(cell: Cell, roots: Roots, *, shared: bool = False) -> float:
     items = 0 if shared else sum(counts[part] for part in ("train", "test") if not embedded(cell, part, roots))
     start_up = START_UP if items and cell.spec.weights else 1.0
     length = vector_bytes(cell, roots) // 4
-    return start_up + items * each + (counts["train"] + counts["test"]) * counts["train"] * length / PRODUCTS
+    placing = spaces.products(cell.rules.space, count=counts["train"], length=length, queries=counts["test"])
+    ranking = (counts["train"] + counts["test"]) * counts["train"] * length + placing
+    return start_up + items * each + ranking / PRODUCTS
 
 
 def vector_bytes(cell: Cell, roots: Roots) -> int:

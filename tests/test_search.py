@@ -316,6 +316,20 @@ def test_what_takes_seconds_is_computed_in_place_and_then_ready(empty_roots: Roo
     assert (found.state, found.uploads, found.message, found.remedy, found.seconds) == ("ready", True, "", "", 0.0)
 
 
+@pytest.mark.parametrize("protocol", ["pca-16", "whitening", "pca_whitening-16"])
+def test_an_upload_lies_where_the_same_stored_picture_lies(empty_roots: Roots, tmp_path, protocol):
+    where = replace(PHANTOMS, protocol=protocol)
+    search.prepare(where, empty_roots)
+    stored = evaluation.neighbours(where, "test", empty_roots)
+    path = tmp_path / "test-3.png"
+    Image.fromarray(np.array(evaluation.split_of(where, "test", empty_roots).images[3])).save(path)
+    answer = search.find(UploadQuery(path), where, empty_roots, k=20)
+    assert places(answer) == stored.indices[3, :20].tolist()
+    np.testing.assert_allclose([each.score for each in answer.neighbours], stored.scores[3, :20], rtol=1e-4)
+    card = search.find(ItemQuery("train", 5), where, empty_roots, k=20)
+    assert 5 not in places(card)
+
+
 def test_what_takes_long_is_given_as_a_command(roots: Roots, need, tmp_path):
     where = cell("adrenalmnist3d", 64, "efficientnet_lite0")
     need(is_at_hand(where.data, 64, roots), "adrenalmnist3d at 64")

@@ -64,6 +64,19 @@ def _remembered(asked: _Asked) -> FittedSpace:
     return fit(asked.space, asked.gallery)
 
 
+def products(space: Space, *, count: int, length: int, queries: int) -> float:
+    """Roughly as many multiplications as fitting takes and placing a gallery and queries, for an estimate of time."""
+    if space.kind == "none":
+        return 0.0
+    rank = min(count, length)
+    kept = min(space.dimensions or rank, rank)
+    axes = count * length * rank + 10.0 * rank**3 + (count + queries) * length * kept
+    if space.kind == "autoencoder":
+        return axes + 6.0 * learned_spaces.EPOCHS * count * rank * (space.dimensions or rank)
+    # Of UMAP it is not products that take time: a second's worth for so many pictures, and some to make it ready.
+    return axes + 3e8 * (count + queries) + 3e11 if space.kind == "umap" else axes
+
+
 def _as_it_is(space: Space, gallery: np.ndarray) -> FittedSpace:
     return FittedSpace(space, gallery, lambda vectors: vectors, _facts(space, gallery.shape[1], variance=1.0))
 

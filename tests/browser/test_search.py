@@ -180,6 +180,13 @@ def test_a_link_restores_the_page(server, open_page):
     assert again.input_value("select[name=protocol]") == "cosine"
 
 
+def test_a_link_may_ask_for_a_number_of_dimensions_that_the_menu_does_not_list(server, open_page):
+    page = open_page(f"{server}/?dataset=phantoms&size=64&encoder=pixels&protocol=pca-12&item=test-1")
+    page.wait_for_function("() => document.querySelector('select[name=protocol]')?.value === 'pca-12'")
+    answered(page, lambda: page.select_option("select[name=protocol]", "paper"))
+    assert page.locator("select[name=protocol] option").count() == 7
+
+
 @pytest.mark.parametrize(
     "words", ["dataset=brestmnist", "item=test-999999", "k=0", "size=29", "item=%3Cscript%3E", "encoder=none&k=5"]
 )

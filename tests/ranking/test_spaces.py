@@ -153,3 +153,11 @@ def test_fingerprints_differ_by_space_and_dimensions_and_stay_where_there_is_non
     names = [*(protocol.name for protocol in PROTOCOLS), "pca-64", "umap-3", "pca_whitening-64"]
     marks = {name: ranked.fingerprint_of("g", "q", find_protocol(name), 100) for name in names}
     assert len(set(marks.values())) == len(names)
+
+
+def test_the_estimate_grows_with_what_is_asked():
+    asked = {"count": 500, "length": 1024, "queries": 100}
+    none, pca, learned, placed = (
+        spaces.products(find_protocol(name).space, **asked) for name in ("paper", "pca-64", "autoencoder-64", "umap-2")
+    )
+    assert none == 0 < pca < learned < placed

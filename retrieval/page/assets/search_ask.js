@@ -55,7 +55,9 @@ function fillMenus(words) {
     {name: 'Pictures (2D)', options: named(2)},
     {name: 'Volumes (3D)', options: named(3)},
   ], words.dataset);
-  fill(controls.protocol, [{options: menus.protocols}], words.protocol);
+  const listed = !words.protocol || menus.protocols.some(([name]) => name === words.protocol);
+  const protocols = listed ? menus.protocols : [...menus.protocols, [words.protocol, words.protocol]]; // pca-64, by a link
+  fill(controls.protocol, [{options: protocols}], words.protocol);
   fillFitting(words);
 }
 
