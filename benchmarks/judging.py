@@ -17,7 +17,7 @@ class Finding:
         peer_figure: In the same unit; None where the figure stands alone.
         bound: What the ratio (or, alone, the figure itself) is held to; None where it is only told.
         at_least: The bound is a floor, not a ceiling; the ratio is then the peer's figure over ours.
-        unit: `s`, `ms`, `MB` or a share.
+        unit: `s`, `ms`, `MB`, `files` or a share.
         note: How it was measured, where that needs saying.
     """
 
