@@ -333,3 +333,42 @@ def test_the_disk_saying_no_is_a_sentence(run: Run, breast: Roots, tmp_path: Pat
 def test_a_download_of_an_extractor_without_a_name_speaks_of_extractors(run: Run, empty_roots: Roots) -> None:
     error = _document(run("download", "--encoder", "", "--format", "json", roots=empty_roots), code=1)["error"]
     assert error["message"] == "There is no extractor named ''." and "densenet121" in error["remedy"]
+
+
+# --- precompute ------------------------------------------------------------------------------------------------------
+
+TWO = ("precompute", "--datasets", "phantoms", "--encoders", "histogram", "--protocols", "paper,pca-8")
+
+
+def test_precompute_lists_computes_and_has_nothing_left_to_do(run, empty_roots):
+    listed = run(*TWO, "--dry-run", "--format", "json", roots=empty_roots)
+    assert listed.returncode == 0
+    assert [cell["state"] for cell in json.loads(listed.stdout)["cells"]] == ["to do", "to do"]
+    computed = run(*TWO, roots=empty_roots)
+    assert computed.returncode == 0, computed.stderr
+    assert computed.stdout.startswith("2 cells computed")
+    assert "Cell 1 of 2, phantoms/64/histogram/paper" in computed.stderr
+    again = run(*TWO, "--format", "json", roots=empty_roots)
+    assert [cell["state"] for cell in json.loads(again.stdout)["cells"]] == ["done", "done"]
+
+
+def test_precompute_says_what_is_missing_and_what_to_do(run, empty_roots):
+    done = run("precompute", "--datasets", "phantoms", "--encoders", "uni", roots=empty_roots)
+    assert done.returncode == 1
+    assert "unavailable" in done.stderr
+    assert "download --encoder uni" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--datasets", "phantom"), "Did you mean 'phantoms'?"),
+        (("--sizes", "big"), "no size in pixels"),
+        (("--study", "--encoders", "uni"), "its own extractors"),
+        (("--protocols", "tsne-2"), "t-SNE places only"),
+    ],
+)
+def test_precompute_refuses_what_makes_no_sense(run, empty_roots, words, said):
+    refused = run("precompute", *words, "--dry-run", roots=empty_roots)
+    assert refused.returncode == 1
+    assert said in refused.stderr

@@ -50,7 +50,7 @@ class Manifest:
     facts: dict[str, Any]
 
     def write(self, lines: tuple[Line, ...], *, ended: str = "") -> None:
-        """Write what is known now; `ended` says how the run came to its end, empty while it goes on."""
+        """Write what is known now; `ended` says how the run came to its end; empty while it goes on, or was killed."""
         document = {"begun": self.begun, **self.facts, "ended": ended, "cells": [asdict(line) for line in lines]}
         artifacts.write_json(self.path, document)
 

@@ -51,13 +51,15 @@ def run(entries: Sequence[Entry], roots: Roots, *, device: str = "auto", report:
     finished by then, down to the shards of the embeddings under way, is kept and taken up by the next run.
     """
     work = _Work(tuple(entry for entry in entries if entry.state in ("to do", "stale")), roots, device, report)
-    ended = "stopped"
+    ended = "whole"
     try:
         held = [entry for entry in work.entries if not work.do(entry)]
         busy = tuple(entry.cell for entry in held if not work.do(entry, again=True))
-        ended = "whole"
+    except BaseException as error:
+        ended = f"stopped ({type(error).__name__})"
+        raise
     finally:
-        work.manifest.write(tuple(work.lines), ended=ended)
+        work.manifest.write(tuple(work.lines.values()), ended=ended)
     return Outcome(tuple(work.done), tuple(work.failed), busy)
 
 
@@ -72,7 +74,7 @@ class _Work:
     began: float = field(default_factory=time.monotonic)
     done: list[Cell] = field(default_factory=list)
     failed: list[tuple[Cell, str, str]] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
+    lines: dict[Cell, Line] = field(default_factory=dict)
     past: float = 0.0  # estimated seconds of the entries that are behind
     cell_began: float = 0.0
     cell_share: float = 0.0
@@ -95,7 +97,6 @@ class _Work:
                 progress=lambda words, share: self._tell(entry, words, share),
             )
         except Busy:
-            self.past -= entry.seconds if again else 0.0
             state, error = "busy", None
         except RetrievalError as caught:
             self.failed.append((entry.cell, caught.message, caught.remedy))
@@ -103,14 +104,14 @@ class _Work:
         else:
             self.done.append(entry.cell)
             state, error = "done", None
-        self.past += entry.seconds
+        self.past += entry.seconds if again or state != "busy" else 0.0
         self._note(entry, state, time.monotonic() - began, str(error or ""))
         return state != "busy"
 
     def _note(self, entry: Entry, state: str, seconds: float, error: str) -> None:
         rate = round(entry.pictures / seconds, 3) if state == "done" and entry.pictures and seconds else None
-        self.lines.append(Line(entry.cell.key, state, round(seconds, 3), entry.pictures, rate, error))
-        self.manifest.write(tuple(self.lines))
+        self.lines[entry.cell] = Line(entry.cell.key, state, round(seconds, 3), entry.pictures, rate, error)
+        self.manifest.write(tuple(self.lines.values()))
 
     def _tell(self, entry: Entry, words: str, share: float) -> None:
         self.cell_share = _onward(self.cell_share, share, entry)
@@ -129,8 +130,12 @@ class _Work:
 
 
 def _onward(before: float, share: float, entry: Entry) -> float:
-    """The share of a cell, from that of the split under way: the gallery first, then the queries; never backwards."""
+    """The share of a cell, from that of the split under way: the gallery first, then the queries; never backwards.
+
+    Where only one of the two is still to be embedded, that is the whole.
+    """
     counts = entry.cell.data.counts
-    first = counts["train"] / (counts["train"] + counts["test"])
+    both = counts["train"] + counts["test"]
+    first = counts["train"] / both if entry.pictures == both else 0.0
     among = share * first if before < first else first + share * (1 - first)
     return max(before, among)

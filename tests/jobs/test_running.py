@@ -60,7 +60,7 @@ def test_who_listens_can_end_it_and_what_is_finished_stays(empty_roots):
     states = [entry.state for entry in plan(SELECTION, empty_roots)]
     assert states == ["done", "to do", "to do", "to do"]
     (manifest,) = manifests.read_all(empty_roots)
-    assert manifest["ended"] == "stopped"
+    assert manifest["ended"] == "stopped (Enough)"
 
 
 def test_what_another_process_holds_comes_last_and_is_named(empty_roots):
@@ -70,4 +70,6 @@ def test_what_another_process_holds_comes_last_and_is_named(empty_roots):
         outcome = run([first, *rest], empty_roots, report=lambda step: None)
     assert {cell.encoder for cell in outcome.busy} == {"pixels"}
     assert {cell.encoder for cell in outcome.done} == {"histogram"}
+    (manifest,) = manifests.read_all(empty_roots)
+    assert sorted(line["state"] for line in manifest["cells"]) == ["busy", "busy", "done", "done"]
     assert evaluation.evaluate(first.cell, empty_roots).n_gallery > 0
