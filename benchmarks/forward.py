@@ -14,7 +14,7 @@ ENCODER, SIDE, WARM = "efficientnet_lite0", 224, 5
 def main() -> None:
     """Load, warm up, then answer until the input ends."""
     encoder = load_encoder(ENCODER, roots_from_environment())
-    picture = np.random.default_rng(0).random((1, SIDE, SIDE, 3), np.float32)
+    picture = np.random.default_rng(0).integers(0, 256, (1, SIDE, SIDE, 3), np.uint8)
     for _ in range(WARM):
         encoder.embed(picture)
     for _ in sys.stdin:

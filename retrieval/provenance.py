@@ -26,3 +26,8 @@ def versions(library: str = "builtin") -> dict[str, str]:
 @functools.cache  # looking a package up takes milliseconds, and every answer names some
 def _version(package: str) -> str:
     return importlib.metadata.version(package)
+
+
+def exporter() -> dict[str, str]:
+    """Versions of what makes stored graphs and runs them."""
+    return {package: _version(package) for package in ("onnx", "onnxscript", "onnxruntime")}

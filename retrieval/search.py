@@ -154,7 +154,8 @@ def _nearest(query: Query, item: np.ndarray, cell: Cell, roots: Roots, k: int) -
         stored = evaluation.neighbours(cell, "train" if query.split == "train" else "test", roots)
         return stored.indices[query.index, :k], stored.scores[query.index, :k]
     before = loading.identify(cell.spec, roots).digest
-    gallery, encoder = evaluation.embeddings(cell, "train", roots), loading.load_encoder(cell.encoder, roots)
+    side = preprocessing.seen_side(item.shape, preprocessing.pixels_for(configs.at_hand(cell.spec, roots), 2))
+    gallery, encoder = evaluation.embeddings(cell, "train", roots), loading.load_encoder(cell.encoder, roots, side=side)
     loading.check_same(cell.spec, before, encoder.weights_digest)
     vectors = embedding.embed_pictures(encoder, item[None])
     embedding.check_finite(cell.spec, vectors, "this picture")

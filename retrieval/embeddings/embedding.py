@@ -12,6 +12,8 @@ import numpy as np
 from retrieval import artifacts, provenance
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import Dataset, Split, SplitName
+from retrieval.embeddings import pipeline
+from retrieval.embeddings.pipeline import Tick
 from retrieval.encoders import configs, loading, preprocessing
 from retrieval.encoders.specs import Encoder, EncoderSpec, Layout
 from retrieval.encoders.weights import Weights
@@ -21,13 +23,14 @@ from retrieval.roots import Roots
 # A shard is embedded whole, identical slices once; a killed run loses at most one.
 PICTURES_IN_SHARD = 1024
 VOLUMES_IN_SHARD = 256
-BATCH = 64  # larger ones are no faster on a CPU
+
+# As many pictures, at least, make a conversion worth its time, a quarter of a minute.
+WORTH_CONVERTING = 500
 
 # Raised when the code changes what a feature is, so that what was stored before is stale.
 FEATURES = 1
 
 Progress = Callable[[str, float], None]  # words, and the share that is done
-Tick = Callable[[float], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +120,7 @@ def embed(
     with artifacts.lock(roots.cache / f"{key}.lock", what=what):
         made = stored(split, spec, weights, roots, variant=variant)  # by another process, just now
         if made is None:
-            encoder = loading.load(spec, roots, device=device)
+            encoder = _encoder(split, spec, roots, device)
             loading.check_same(spec, weights.digest, encoder.weights_digest)
             _make(split, encoder, roots, key, _mark(split, spec, weights.digest), progress)
             made = stored(split, spec, weights, roots, variant=variant)
@@ -126,24 +129,40 @@ def embed(
     return made
 
 
-def embed_pictures(encoder: Encoder, pictures: np.ndarray, *, ndim: int = 2, tick: Tick | None = None) -> np.ndarray:
+def _encoder(split: Split, spec: EncoderSpec, roots: Roots, device: str) -> Encoder:
+    """The encoder for all pictures of a split, which are of one side: by a graph where that is worth its making."""
+    plane = split.images.shape[2:] if split.dataset.ndim == 3 else split.images.shape[1:]
+    pixels = preprocessing.pixels_for(spec, split.dataset.ndim)
+    pictures = len(split) * (split.images.shape[1] if split.dataset.ndim == 3 else 1)
+    side = preprocessing.seen_side(plane, pixels)
+    return loading.load(spec, roots, device=device, side=side, convert=pictures >= WORTH_CONVERTING)
+
+
+def embed_pictures(
+    encoder: Encoder,
+    pictures: np.ndarray,
+    *,
+    ndim: int = 2,
+    tick: Tick | None = None,
+    note: Callable[[int], None] | None = None,
+) -> np.ndarray:
     """Raw vectors float32 [N, D] of uint8 pictures of one size [N, H, W] or [N, H, W, 3], in batches.
 
-    `tick` gets the share that is done, between 0 and 1, after every batch but the last.
+    `tick` gets the share that is done, between 0 and 1, after every batch but the last; `note` the batches' size.
     """
     pixels = preprocessing.pixels_for(encoder.spec, ndim)
-    vectors = []
-    for start in range(0, len(pictures), BATCH):
-        vectors.append(encoder.embed(preprocessing.network_input(pictures[start : start + BATCH], pixels)))
-        if tick is not None and start + BATCH < len(pictures):  # the end is for the caller to say, once it is written
-            tick((start + BATCH) / len(pictures))
-    return np.concatenate(vectors)
+    vectors, batch = pipeline.embed_in_batches(encoder, pictures, pixels, batch=pipeline.batch_of(encoder), tick=tick)
+    if note is not None:
+        note(batch)
+    return vectors
 
 
-def embed_volumes(encoder: Encoder, volumes: np.ndarray, *, tick: Tick | None = None) -> np.ndarray:
+def embed_volumes(
+    encoder: Encoder, volumes: np.ndarray, *, tick: Tick | None = None, note: Callable[[int], None] | None = None
+) -> np.ndarray:
     """Vectors float32 [N, S, D] of uint8 volumes [N, D, H, W], one row a slice; identical slices are embedded once.
 
-    `tick` as for `embed_pictures`.
+    `tick` and `note` as for `embed_pictures`.
     """
     if encoder.spec.options.get("whole_volume"):
         return encoder.embed(volumes)[:, None]
@@ -151,7 +170,8 @@ def embed_volumes(encoder: Encoder, volumes: np.ndarray, *, tick: Tick | None = 
     slices = np.stack([preprocessing.seen_slices(volume, pixels) for volume in volumes])
     flat = slices.reshape(-1, *slices.shape[2:])
     unique, places = _distinct(flat)
-    return embed_pictures(encoder, flat[unique], ndim=3, tick=tick)[places].reshape(*slices.shape[:2], -1)
+    vectors = embed_pictures(encoder, flat[unique], ndim=3, tick=tick, note=note)
+    return vectors[places].reshape(*slices.shape[:2], -1)
 
 
 def _distinct(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -178,9 +198,13 @@ def _make(split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, pro
         stop = min(start + step, len(split))
         tick = _tick(progress, encoder, split, start, stop)
         shards.append(_shard(split, encoder, roots, key, mark, start, stop, tick))
+        pipeline.give_back(split.images)
         tick(1.0)
-    rows = artifacts.Rows((len(split), *shards[0].shape[1:]), np.dtype(np.float32), shards)
-    artifacts.save(roots.cache, key, arrays={"vectors": rows}, fingerprint=mark, meta=_provenance(encoder))
+    vectors = [shard.arrays["vectors"] for shard in shards]
+    rows = artifacts.Rows((len(split), *vectors[0].shape[1:]), np.dtype(np.float32), vectors)
+    batches = min(shard.meta.get("batch", len(split)) for shard in shards)
+    meta = {**_provenance(encoder), "batch": batches}
+    artifacts.save(roots.cache, key, arrays={"vectors": rows}, fingerprint=mark, meta=meta)
     shutil.rmtree(_shards(roots, key), ignore_errors=True)
 
 
@@ -208,25 +232,30 @@ def _tick(progress: Progress | None, encoder: Encoder, split: Split, start: int,
 
 def _shard(
     split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, start: int, stop: int, tick: Tick
-) -> np.ndarray:
-    """The vectors of items start to stop, memory-mapped: as an earlier run left them, else embedded now."""
+) -> artifacts.Artifact:
+    """The vectors of items start to stop, memory-mapped: as an earlier run left them, else embedded now.
+
+    Their meta says in which batches they were made.
+    """
     shard_key = f"{key}.shards/{start:08d}"
     shard_mark = artifacts.fingerprint(whole=mark, start=start, stop=stop)
     found = artifacts.load((roots.cache,), shard_key, fingerprint=shard_mark)
     if found is None:
-        vectors = _finite(encoder, split, start, stop, tick)
-        artifacts.save(roots.cache, shard_key, arrays={"vectors": vectors}, fingerprint=shard_mark, meta={})
+        vectors, batches = _finite(encoder, split, start, stop, tick)
+        meta = {"batch": min(batches)} if batches else {}
+        artifacts.save(roots.cache, shard_key, arrays={"vectors": vectors}, fingerprint=shard_mark, meta=meta)
         found = artifacts.load((roots.cache,), shard_key, fingerprint=shard_mark)
     if found is None:
         raise RuntimeError(f"{shard_key} was written but cannot be read back")
-    return found.arrays["vectors"]
+    return found
 
 
-def _finite(encoder: Encoder, split: Split, start: int, stop: int, tick: Tick) -> np.ndarray:
+def _finite(encoder: Encoder, split: Split, start: int, stop: int, tick: Tick) -> tuple[np.ndarray, list[int]]:
     embed_items = embed_volumes if split.dataset.ndim == 3 else embed_pictures
-    vectors = embed_items(encoder, split.images[start:stop], tick=tick)
+    batches: list[int] = []
+    vectors = embed_items(encoder, split.images[start:stop], tick=tick, note=batches.append)
     check_finite(encoder.spec, vectors, f"the items {start} to {stop - 1}")
-    return vectors
+    return vectors, batches
 
 
 def check_finite(spec: EncoderSpec, vectors: np.ndarray, what: str) -> None:
@@ -240,5 +269,7 @@ def check_finite(spec: EncoderSpec, vectors: np.ndarray, what: str) -> None:
 
 def _provenance(encoder: Encoder) -> dict[str, Any]:
     device = getattr(encoder, "device", "cpu")
-    made = {**provenance.versions(encoder.spec.library), "device": device}
+    runtime = getattr(encoder, "runtime", "numpy")
+    ran = provenance.exporter() if runtime == "onnx" else {}
+    made = {**provenance.versions(encoder.spec.library), **ran, "runtime": runtime, "device": device}
     return made | ({"settled": configs.as_record(encoder.spec)} if encoder.spec.settled else {})

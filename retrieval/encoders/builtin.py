@@ -16,10 +16,10 @@ class BuiltinEncoder:
     spec: EncoderSpec
     weights_digest: str = "none"
 
-    def embed(self, inputs: np.ndarray) -> np.ndarray:
-        """float32 [N, S, S, C] (for `shape`: uint8 volumes [N, D, H, W]) to float32 [N, dim]."""
+    def embed(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 [N, S, S, C] (for `shape`: volumes [N, D, H, W]) to float32 [N, dim]."""
         feature = {"pixels": pixels, "histogram": histogram, "shape": shape}[self.spec.architecture]
-        return np.stack([feature(item) for item in inputs]).astype(np.float32)
+        return np.stack([feature(item) for item in pictures]).astype(np.float32)
 
 
 def load(spec: EncoderSpec) -> BuiltinEncoder:

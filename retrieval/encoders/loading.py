@@ -14,6 +14,7 @@ from retrieval.encoders import (
     memory,
     weights,
     with_keras,
+    with_onnx,
     with_open_clip,
     with_timm,
     with_transformers,
@@ -30,6 +31,9 @@ _LOADERS = {
     "open_clip": with_open_clip.load,
     "transformers": with_transformers.load,
 }
+
+# The driver's device on Linux, in Windows' own Linux, and its library on Windows.
+_SIGNS_OF_A_GPU = ("/dev/nvidiactl", "/dev/dxg", "C:/Windows/System32/nvcuda.dll")
 
 _SHELF: Shelf[Any] = Shelf()
 
@@ -60,24 +64,60 @@ def received(spec: EncoderSpec, path: Path | None, roots: Roots) -> weights.Weig
         ) from error
 
 
-def load_encoder(spec_name: str, roots: Roots, *, device: str = "auto") -> Encoder:
+def load_encoder(spec_name: str, roots: Roots, *, device: str = "auto", side: with_onnx.Side | None = None) -> Encoder:
     """The Encoder of this name, ready to embed, on `cpu`, `cuda`, `cuda:1` or (`auto`) the GPU if there is one.
 
-    float32 throughout: TensorFloat-32 is switched off, since reduced precision changes most neighbour lists.
+    float32 throughout: TensorFloat-32 is switched off, since reduced precision changes most neighbour lists. `side` as
+    for `load`.
     """
-    return load(find_encoder(spec_name), roots, device=device)
+    return load(find_encoder(spec_name), roots, device=device, side=side)
 
 
-def load(spec: EncoderSpec, roots: Roots, *, device: str = "auto") -> Encoder:
+def load(
+    spec: EncoderSpec,
+    roots: Roots,
+    *,
+    device: str = "auto",
+    side: with_onnx.Side | None = None,
+    convert: bool = False,
+) -> Encoder:
     """The Encoder of a spec, as the config file beside its weights rules; pixels alone make no other network.
 
     Networks are kept in memory up to a quarter of it (see `shelf`), by the digest of their weights, so that another
     file in the same place is another encoder.
+
+    Args:
+        side: Height and width at which every picture will reach the network: on a CPU, a stored graph for it serves
+            where the spec asks for one, without torch. None: pictures of any side, by torch.
+        convert: Whether such a graph is made where there is none.
     """
     if spec.library == "builtin":
         return builtin.load(spec)
     spec = configs.at_hand(spec, roots)
-    found, device = identify(spec, roots), _ready_torch(device)
+    found = identify(spec, roots)
+    if side is None or spec.runtime != "onnx" or not _on_cpu(device):
+        return _by_torch(spec, found, roots, _ready_torch(device))
+    return _by_graph(spec, found, roots, side, convert) or _by_torch(spec, found, roots, _ready_torch("cpu"))
+
+
+def _by_graph(
+    spec: EncoderSpec, found: weights.Weights, roots: Roots, side: with_onnx.Side, convert: bool
+) -> Encoder | None:
+    """The Encoder of a stored graph, or of one that is made now if it may be; None where there is none."""
+    mark = with_onnx.fingerprint_of(spec, found.digest, side)
+    made = _SHELF.find(mark) or with_onnx.stored(spec, found.digest, side, roots)
+    if made is None and convert:
+        made = with_onnx.convert(_by_torch(spec, found, roots, _ready_torch("cpu")), side, roots)
+    if made is None:
+        return None
+    size = made.bytes
+    kept = _SHELF.get(
+        mark, lambda: made, device="cpu", needed=size, room=memory.room("cpu"), held=lambda encoder: encoder.bytes
+    )
+    return kept if kept.spec == spec else replace(kept, spec=spec)
+
+
+def _by_torch(spec: EncoderSpec, found: weights.Weights, roots: Roots, device: str) -> Encoder:
     kept = _SHELF.get(
         _key(spec, found, device),
         lambda: _built(spec, found, roots, device),
@@ -115,6 +155,13 @@ def _key(spec: EncoderSpec, found: weights.Weights, device: str) -> str:
         weights=(str(found.path), found.digest),
         device=device,
     )
+
+
+def _on_cpu(device: str) -> bool:
+    """Whether a device is the CPU; torch is asked only where there is a sign of a GPU of NVIDIA's."""
+    if device != "auto":
+        return device == "cpu"
+    return not any(Path(sign).exists() for sign in _SIGNS_OF_A_GPU) or _ready_torch(device) == "cpu"
 
 
 def _ready_torch(device: str) -> str:

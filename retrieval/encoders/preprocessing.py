@@ -1,9 +1,15 @@
 """What reaches the network: items resized by the spec's own kernel, then scaled and normalised."""
 
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from retrieval.encoders.specs import EncoderSpec, Pixels
 from retrieval.pictures.resampling import middle, on_canvas, resize, shortest_to, zoom_depth
+
+Arithmetic = tuple[tuple[Callable[[Any, Any], Any], Any], ...]
 
 # In every key, whatever their value. Fields added since are left out at their default, so that what is stored stays.
 _ALWAYS = ("size", "at_least", "interpolation", "depth", "scale", "mean", "std", "channels")
@@ -14,6 +20,14 @@ def pixels_for(spec: EncoderSpec, ndim: int) -> Pixels:
     pixels = spec.pixels if ndim == 2 else spec.slices
     if pixels is None:
         raise ValueError(f"{spec.name} takes no {ndim}D items")
+    return pixels
+
+
+def normalisation(spec: EncoderSpec) -> Pixels:
+    """The pixels by which an encoder normalises: those of pictures and of slices agree in what does not resize."""
+    pixels = spec.pixels or spec.slices
+    if pixels is None:
+        raise ValueError(f"{spec.name} takes neither pictures nor volumes")
     return pixels
 
 
@@ -30,6 +44,12 @@ def seen_picture(picture: np.ndarray, pixels: Pixels) -> np.ndarray:
     return middle(picture, pixels.crop, halved=pixels.centre) if pixels.crop else picture
 
 
+def seen_side(plane: tuple[int, ...], pixels: Pixels) -> tuple[int, int]:
+    """Height and width at which pictures of this shape, [H, W] or [H, W, 3], reach the network."""
+    height, width = seen_picture(np.zeros(plane, np.uint8), pixels).shape[:2]
+    return height, width
+
+
 def seen_slices(volume: np.ndarray, pixels: Pixels) -> np.ndarray:
     """The slices [S, H, W] of a uint8 volume [D, H, W], along axis 0, before they are resized in plane.
 
@@ -38,19 +58,39 @@ def seen_slices(volume: np.ndarray, pixels: Pixels) -> np.ndarray:
     return zoom_depth(volume, max(len(volume), pixels.at_least or 0)) if pixels.depth == "spline" else volume
 
 
-def network_input(pictures: np.ndarray, pixels: Pixels) -> np.ndarray:
-    """uint8 pictures of one size [N, H, W] or [N, H, W, 3] as float32 [N, S, S, C], scaled and normalised.
+def seen_batch(pictures: Sequence[np.ndarray] | np.ndarray, pixels: Pixels) -> np.ndarray:
+    """uint8 pictures of one size, each [H, W] or [H, W, 3], as an Encoder takes them: uint8 [N, S, S, C].
 
     C is 3 (grey is repeated), or for `native` channels what the pictures have.
     """
-    values = _channels(np.stack([seen_picture(picture, pixels) for picture in pictures]), pixels).astype(np.float32)
+    return _channels(np.stack([seen_picture(picture, pixels) for picture in pictures]), pixels)
+
+
+def arithmetic(pixels: Pixels, bring: Callable[[np.ndarray], Any] = np.asarray) -> Arithmetic:
+    """What is done to the values of a picture as seen, in order: each an operator and its float32 constant [C] or [1].
+
+    `bring` makes of a constant what the values are: a tensor on their device.
+    """
+    steps = []
     if pixels.scale == "unit":
-        values /= np.float32(255)
+        steps.append((operator.truediv, (255.0,)))
     if pixels.mean != Pixels.mean:
-        values -= np.asarray(pixels.mean, np.float32)
+        steps.append((operator.sub, pixels.mean))
     if pixels.std != Pixels.std:
-        values /= np.asarray(pixels.std, np.float32)
+        steps.append((operator.truediv, pixels.std))
+    return tuple((operate, bring(np.asarray(constant, np.float32))) for operate, constant in steps)
+
+
+def normalise(values: Any, steps: Arithmetic) -> Any:
+    """float32 values [N, S, S, C] scaled and normalised: bitwise the same for numpy arrays and torch tensors."""
+    for operate, constant in steps:
+        values = operate(values, constant)
     return values
+
+
+def network_input(pictures: Sequence[np.ndarray] | np.ndarray, pixels: Pixels) -> np.ndarray:
+    """uint8 pictures of one size [N, H, W] or [N, H, W, 3] as float32 [N, S, S, C], scaled and normalised."""
+    return normalise(seen_batch(pictures, pixels).astype(np.float32), arithmetic(pixels))
 
 
 def as_key(pixels: Pixels) -> dict[str, object]:

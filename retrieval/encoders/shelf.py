@@ -68,6 +68,11 @@ class Shelf(Generic[Kept]):
                 self._places[key] = _Place(content, device, size)
             return content
 
+    def find(self, key: str) -> Kept | None:
+        """What is kept under a key, if anything is."""
+        found = self._take(key)
+        return None if found is None else found.content
+
     def keys(self) -> tuple[str, ...]:
         """What is kept, least recently used first."""
         with self._looking:

@@ -9,6 +9,7 @@ import numpy as np
 
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.encoders.weights import Weights, unreadable
+from retrieval.encoders.with_torch import values_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,16 +20,31 @@ class KerasEncoder:
     weights_digest: str
     network: Any
     device: str
+    runtime: str = "torch"
 
-    def embed(self, inputs: np.ndarray) -> np.ndarray:
-        """float32 [N, S, S, 3] to raw features, float32 [N, dim]."""
-        import keras
+    def embed(self, pictures: np.ndarray) -> np.ndarray:
+        """Pictures as seen, uint8 [N, S, S, 3], to raw features, float32 [N, dim]; normalised on the device."""
+        return self._features(values_on(self.device, pictures, self.spec))
+
+    def features(self, inputs: np.ndarray) -> np.ndarray:
+        """Network inputs, float32 [N, S, S, 3], to raw features, float32 [N, dim]."""
         import torch
 
+        return self._features(torch.from_numpy(inputs).to(self.device))
+
+    def _features(self, values: Any) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            return self.graph(values).cpu().numpy()
+
+    def graph(self, values: Any) -> Any:
+        """Normalised values [N, S, S, 3] to raw features [N, dim], both tensors on the device."""
+        import keras
+
         # Keras moves what it is given to the device of the moment, which need not be the network's.
-        with torch.inference_mode(), keras.device(self.device):
-            features = self.network(torch.from_numpy(inputs).to(self.device), training=False)
-        return features.cpu().numpy()
+        with keras.device(self.device):
+            return self.network(values, training=False)
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from retrieval.encoders import checkpoints, layouts, steps
+from retrieval.encoders import checkpoints, layouts, preprocessing, steps
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.encoders.weights import Weights, unreadable
 
@@ -31,14 +32,44 @@ class TorchEncoder:
     network: Any
     forward: Callable[[Any], Any]
     tensors: Mapping[str, Any] = field(default_factory=dict)
+    runtime: str = "torch"
 
-    def embed(self, inputs: np.ndarray) -> np.ndarray:
-        """float32 [N, S, S, 3] to raw features, float32 [N, dim]."""
+    def embed(self, pictures: np.ndarray) -> np.ndarray:
+        """Pictures as seen, uint8 [N, S, S, 3], to raw features, float32 [N, dim]; normalised on the device."""
+        return self._features(values_on(self.device, pictures, self.spec))
+
+    def features(self, inputs: np.ndarray) -> np.ndarray:
+        """Network inputs, float32 [N, S, S, 3], to raw features, float32 [N, dim]."""
         import torch
 
-        pictures = torch.from_numpy(inputs).to(self.device).permute(0, 3, 1, 2)
+        return self._features(torch.from_numpy(inputs).to(self.device))
+
+    def _features(self, values: Any) -> np.ndarray:
+        import torch
+
         with torch.inference_mode():
-            return steps.apply(self.spec.steps, self.forward(pictures), self.tensors).float().cpu().numpy()
+            return self.graph(values).cpu().numpy()
+
+    def graph(self, values: Any) -> Any:
+        """Normalised values [N, S, S, 3] to raw features [N, dim], both tensors on the device."""
+        return steps.apply(self.spec.steps, self.forward(values.permute(0, 3, 1, 2)), self.tensors).float()
+
+
+def values_on(device: str, pictures: np.ndarray, spec: EncoderSpec) -> Any:
+    """Pictures as seen, uint8 [N, S, S, 3], as normalised float32 values on a device; a GPU does not wait for them."""
+    import torch
+
+    values = torch.from_numpy(np.ascontiguousarray(pictures))
+    if device.startswith("cuda"):
+        values = values.pin_memory().to(device, non_blocking=True)
+    bring = partial(_brought, device=device)
+    return preprocessing.normalise(values.float(), preprocessing.arithmetic(preprocessing.normalisation(spec), bring))
+
+
+def _brought(constant: np.ndarray, *, device: str) -> Any:
+    import torch
+
+    return torch.from_numpy(constant).to(device)
 
 
 def fill(network: Any, spec: EncoderSpec, weights: Weights) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from retrieval import artifacts
 from retrieval.datasets.catalogue import find_dataset
 from retrieval.datasets.opening import is_at_hand, open_split
 from retrieval.datasets.specs import SPLITS, Dataset
-from retrieval.embeddings import embedding
+from retrieval.embeddings import embedding, pipeline
 from retrieval.encoders import builtin, loading
 from retrieval.encoders.catalogue import find_encoder
-from retrieval.encoders.preprocessing import network_input, pixels_for
+from retrieval.encoders.preprocessing import pixels_for, seen_batch
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import Busy, Unavailable
 from retrieval.roots import Roots
@@ -104,7 +104,7 @@ def test_a_network_embeds_colour_and_grey(name: str, empty_roots: Roots):
     made = embedding.embed(dataset, 28, "train", LITE, empty_roots, device="cpu")
     encoder = loading.load_encoder(LITE.name, empty_roots, device="cpu")
     images = open_split(dataset, 28, "train", empty_roots).images
-    alone = np.concatenate([encoder.embed(network_input(images[i : i + 1], pixels_for(LITE, 2))) for i in range(3)])
+    alone = np.concatenate([encoder.embed(seen_batch(images[i : i + 1], pixels_for(LITE, 2))) for i in range(3)])
     assert made.vectors.shape == (3, 1280)
     np.testing.assert_allclose(made.vectors, alone, rtol=0, atol=1e-5 * np.abs(alone).max())
 
@@ -134,9 +134,9 @@ def test_identical_slices_reach_the_encoder_once(counted: list[int]):
 
 
 def test_the_last_batch_may_be_short(counted: list[int]):
-    pictures = np.random.default_rng(0).integers(0, 256, (embedding.BATCH * 2 + 3, 4, 4), dtype=np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 256, (pipeline.BATCH * 2 + 3, 4, 4), dtype=np.uint8)
     vectors = embedding.embed_pictures(builtin.load(PIXELS), pictures)
-    assert counted == [embedding.BATCH, embedding.BATCH, 3]
+    assert counted == [pipeline.BATCH, pipeline.BATCH, 3]
     assert np.array_equal(vectors, pictures.reshape(len(pictures), -1))
 
 
@@ -190,7 +190,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from retrieval.datasets.catalogue import find_dataset
-from retrieval.embeddings import embedding
+from retrieval.embeddings import embedding, pipeline
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.roots import Roots
 

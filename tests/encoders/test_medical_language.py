@@ -138,7 +138,7 @@ def test_a_checkpoint_of_clip_gives_what_open_clip_gives(
     inputs = upstream.network_inputs(spec)
     with torch.inference_mode():
         theirs = whole.encode_image(pictures_of(inputs), normalize=True)
-    assert upstream.relative(encoder.embed(inputs), theirs) <= 1e-5
+    assert upstream.relative(encoder.features(inputs), theirs) <= 1e-5
 
 
 @pytest.mark.parametrize("name", CLIP)
@@ -153,7 +153,7 @@ def test_the_vector_is_the_class_token_projected(name: str, weighted: Roots, mon
         norm = tensors["vision_model.post_layernorm.weight"], tensors["vision_model.post_layernorm.bias"]
         by_hand = F.layer_norm(token, token.shape[-1:], *norm, 1e-5) @ tensors["visual_projection.weight"].T
         by_hand = by_hand / by_hand.norm(dim=-1, keepdim=True)
-    assert upstream.relative(encoder.embed(inputs), by_hand) <= 1e-5
+    assert upstream.relative(encoder.features(inputs), by_hand) <= 1e-5
 
 
 @pytest.mark.parametrize("name", OPEN_CLIP)
@@ -170,7 +170,7 @@ def test_a_checkpoint_of_open_clips_names_gives_what_open_clip_gives(
     inputs = upstream.network_inputs(spec)
     with torch.inference_mode():
         theirs = whole.encode_image(pictures_of(inputs), normalize=True)
-    assert upstream.relative(encoder.embed(inputs), theirs) <= 1e-5
+    assert upstream.relative(encoder.features(inputs), theirs) <= 1e-5
     assert np.linalg.norm(theirs, axis=1) == pytest.approx(1, abs=1e-5)
 
 
@@ -195,7 +195,7 @@ def test_dermlips_configuration_decides_on_its_activation(
     inputs = upstream.network_inputs(spec)
     with torch.inference_mode():
         theirs = whole.encode_image(pictures_of(inputs), normalize=True)
-    assert upstream.relative(encoder.embed(inputs), theirs) <= 1e-5
+    assert upstream.relative(encoder.features(inputs), theirs) <= 1e-5
     assert len(encoder.spec.unverified) == len(spec.unverified) - 1
 
 
@@ -238,7 +238,7 @@ def test_keep_is_its_network_with_its_head(weighted: Roots, monkeypatch: pytest.
     inputs = upstream.network_inputs(spec)
     with torch.inference_mode():
         theirs = F.normalize(head(visual.forward_features(pictures_of(inputs))[:, 0]), dim=-1)
-    assert upstream.relative(encoder.embed(inputs), theirs) <= 1e-5
+    assert upstream.relative(encoder.features(inputs), theirs) <= 1e-5
 
 
 def test_keep_has_every_tensor_at_full_size():
@@ -267,7 +267,7 @@ def test_medsiglip_is_the_whole_models_picture_feature(weighted: Roots, monkeypa
     with torch.inference_mode():
         feature: Any = whole.get_image_features(pixel_values=pictures_of(inputs))  # type: ignore[arg-type]
         feature = getattr(feature, "pooler_output", feature)
-    assert upstream.relative(encoder.embed(inputs), F.normalize(feature, dim=-1)) <= 1e-5
+    assert upstream.relative(encoder.features(inputs), F.normalize(feature, dim=-1)) <= 1e-5
 
 
 @pytest.mark.parametrize("name", ["plip", "medsiglip"])

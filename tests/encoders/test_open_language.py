@@ -85,7 +85,7 @@ def test_a_checkpoint_of_open_clips_names_gives_what_open_clip_gives(
     inputs = upstream.network_inputs(spec)
     with torch.inference_mode():
         theirs = whole.encode_image(torch.from_numpy(inputs).permute(0, 3, 1, 2), normalize=True)
-    ours = encoder.embed(inputs)
+    ours = encoder.features(inputs)
     assert ours.shape == (2, spec.dim)
     assert upstream.relative(ours, theirs) <= 1e-5
     assert np.linalg.norm(ours, axis=1) == pytest.approx(1, abs=1e-5)

@@ -52,7 +52,7 @@ def test_it_gives_what_transformers_gives(name: str, weighted: Roots, monkeypatc
     network = theirs(name, depth=depth)
     encoder = ours(spec, dinov2_names.older(network.state_dict()), weighted, monkeypatch, depth=depth)
     inputs = upstream.network_inputs(spec)
-    feature = encoder.embed(inputs)
+    feature = encoder.features(inputs)
     assert feature.shape == (2, spec.dim)
     assert upstream.relative(feature, by_hand(name, dinov2_names.tokens(network, inputs))) <= 1e-5
     assert np.abs(feature[0] - feature[1]).max() > 0.01
@@ -113,7 +113,7 @@ def test_hibou_is_read_in_the_authors_names(weighted: Roots, monkeypatch: pytest
     with torch.inference_mode():
         feature = second.eval()(torch.from_numpy(inputs).permute(0, 3, 1, 2)).numpy()
     encoder = ours(spec, tensors, weighted, monkeypatch, depth=2)
-    assert upstream.relative(encoder.embed(inputs), feature) <= 1e-5
+    assert upstream.relative(encoder.features(inputs), feature) <= 1e-5
 
 
 @pytest.mark.parametrize("fault", ["one missing", "one more", "half of a pair missing", "one of another shape"])
@@ -146,7 +146,7 @@ def test_midnight_stored_for_224_needs_no_resampling(weighted: Roots, monkeypatc
     encoder = ours(spec, dict(network.state_dict()), weighted, monkeypatch, depth=1)
     inputs = upstream.network_inputs(spec, n=1)
     feature = by_hand("midnight_12k", dinov2_names.tokens(network, inputs))
-    assert upstream.relative(encoder.embed(inputs), feature) <= 1e-5
+    assert upstream.relative(encoder.features(inputs), feature) <= 1e-5
 
 
 @each

@@ -187,7 +187,7 @@ def by_timm(name: str, tensors: dict[str, torch.Tensor], inputs: np.ndarray, *, 
 def test_an_upstream_checkpoint_gives_the_authors_feature(name: str, weighted: Roots, monkeypatch: pytest.MonkeyPatch):
     spec, tensors, encoder = ready(name, weighted, monkeypatch)
     inputs = network_inputs(spec)
-    feature = encoder.embed(inputs)
+    feature = encoder.features(inputs)
     assert feature.shape == (2, spec.dim) and feature.dtype == np.float32
     assert relative(feature, by_hand(name, tensors, inputs)) <= 1e-5
     assert relative(feature[:1], feature[1:]) > 1e-3  # and the feature depends on the picture
@@ -252,20 +252,20 @@ def test_kaiko_for_518_pixels_runs_at_224_as_timm_runs_it(weighted: Roots, monke
     tensors = random_tensors({**upstream_keys("kaiko_l14", 2), "pos_embed": (1, 37 * 37, 1024)})
     put(tensors, spec, weighted)
     inputs = network_inputs(spec)
-    feature = loaded(spec, weighted, monkeypatch).embed(inputs)
+    feature = loaded(spec, weighted, monkeypatch).features(inputs)
     assert relative(feature, by_timm("kaiko_l14", tensors, inputs, img_size=518)) <= 1e-5
 
 
 def test_gpfm_is_read_as_released_on_github_and_as_on_the_hub(weighted: Roots, monkeypatch: pytest.MonkeyPatch):
     spec, tensors, encoder = ready("gpfm", weighted, monkeypatch)
     inputs = network_inputs(spec)
-    feature = encoder.embed(inputs)
+    feature = encoder.features(inputs)
     released = {f"backbone.{re.sub(r'^blocks[.]', 'blocks.0.', one)}": tensor for one, tensor in tensors.items()}
     heads = random_tensors({"backbone.mask_token": (1, 1024), "dino_head.mlp.0.weight": (8, 1024)})
     put({"teacher": {**released, **heads}, "iteration": 3}, spec, weighted)
     again = loaded(spec, weighted, monkeypatch)
     assert again.weights_digest != encoder.weights_digest  # another file
-    assert np.array_equal(again.embed(inputs), feature)
+    assert np.array_equal(again.features(inputs), feature)
 
 
 def test_openmidnight_is_read_in_the_names_of_its_training_too():

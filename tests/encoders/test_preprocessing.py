@@ -3,15 +3,29 @@
 import dataclasses
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from retrieval.encoders import loading
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
-from retrieval.encoders.preprocessing import as_key, network_input, pixels_for, seen_picture, seen_slices
-from retrieval.encoders.specs import Pixels
+from retrieval.encoders.preprocessing import (
+    arithmetic,
+    as_key,
+    network_input,
+    normalisation,
+    normalise,
+    pixels_for,
+    seen_batch,
+    seen_picture,
+    seen_slices,
+)
+from retrieval.encoders.specs import EncoderSpec, Pixels
+from retrieval.roots import Roots
 
 LITE, DENSE = find_encoder("efficientnet_lite0"), find_encoder("densenet121")
 
@@ -159,3 +173,30 @@ def test_the_keys_of_the_catalogue_can_be_written_as_json():
     for spec in ENCODERS:
         for pixels in filter(None, (spec.pixels, spec.slices)):
             assert json.loads(json.dumps(as_key(pixels)))["interpolation"] == pixels.interpolation
+
+
+# --- normalising, wherever it happens
+
+
+@pytest.mark.parametrize("spec", [spec for spec in ENCODERS if spec.weights], ids=lambda spec: spec.name)
+def test_arrays_and_tensors_are_normalised_to_the_same_bits(spec: EncoderSpec):
+    pixels = normalisation(spec)
+    values = pictures(2, 17, 17, 3).astype(np.float32)
+    by_torch = normalise(torch.from_numpy(values), arithmetic(pixels, torch.from_numpy)).numpy()
+    assert by_torch.dtype == np.float32
+    assert np.array_equal(normalise(values, arithmetic(pixels)), by_torch)
+
+
+@pytest.mark.parametrize("spec", [spec for spec in ENCODERS if spec.weights], ids=lambda spec: spec.name)
+def test_pictures_and_slices_are_normalised_alike(spec: EncoderSpec):
+    """An Encoder gets pictures as seen, and need not know whether they were slices."""
+    both = [pixels for pixels in (spec.pixels, spec.slices) if pixels]
+    assert len({(pixels.scale, pixels.mean, pixels.std, pixels.channels) for pixels in both}) == 1
+
+
+def test_an_encoder_takes_pictures_as_seen(empty_roots: Roots):
+    pixels = pixels_for(LITE, 2)
+    items = pictures(2, 64, 64, 3)
+    encoder: Any = loading.load_encoder(LITE.name, empty_roots, device="cpu")
+    assert seen_batch(items, pixels).dtype == np.uint8
+    assert np.array_equal(encoder.embed(seen_batch(items, pixels)), encoder.features(network_input(items, pixels)))

@@ -44,7 +44,7 @@ def test_rad_dino_gives_what_transformers_gives(naming: Any, weighted: Roots, mo
     encoder = ours(spec, naming(network.state_dict()), weighted, monkeypatch, depth=1)
     inputs = upstream.network_inputs(spec)
     assert inputs.shape == (2, 518, 518, 3)
-    feature = encoder.embed(inputs)
+    feature = encoder.features(inputs)
     assert feature.shape == (2, 768)
     assert upstream.relative(feature, dinov2_names.cls(network, inputs)) <= 1e-5
 
@@ -115,7 +115,7 @@ def test_retfound_mae_gives_what_the_authors_code_gives(name: str, weighted: Roo
     spec, content = find_encoder(name), mae_file(depth=depth)
     inputs = upstream.network_inputs(spec)
     encoder = ours(spec, content, weighted, monkeypatch, depth=depth)
-    feature = encoder.embed(inputs)
+    feature = encoder.features(inputs)
     assert feature.shape == (2, 1024)
     assert upstream.relative(feature, by_the_authors(content["model"], inputs, depth=depth)) <= 1e-5
     assert np.allclose(feature.mean(axis=1), 0, atol=1e-5) and np.allclose(feature.std(axis=1), 1, atol=1e-3)
@@ -158,7 +158,7 @@ def test_retfound_dinov2_gives_what_transformers_gives(
     network = dinov2_names.network(num_hidden_layers=depth, **LARGE)
     encoder = ours(spec, teacher_file(network, chunks=chunks), weighted, monkeypatch, depth=depth)
     inputs = upstream.network_inputs(spec)
-    feature = encoder.embed(inputs)
+    feature = encoder.features(inputs)
     assert feature.shape == (2, 1024)
     assert upstream.relative(feature, dinov2_names.cls(network, inputs)) <= 1e-5
 

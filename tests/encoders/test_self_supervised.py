@@ -74,7 +74,7 @@ def test_dino_gives_what_transformers_gives(weighted: Roots, monkeypatch: pytest
     second.load_state_dict(upstream.random_tensors(dinov2_names.shapes_of(second.state_dict())), strict=True)
     encoder = ours(spec, from_transformers_vit(second.state_dict()), weighted, monkeypatch)
     inputs = upstream.network_inputs(spec)
-    feature = encoder.embed(inputs)
+    feature = encoder.features(inputs)
     assert feature.shape == (2, 768)
     assert upstream.relative(feature, dinov2_names.cls(second.eval(), inputs)) <= 1e-5
 
@@ -147,7 +147,7 @@ def test_dinov2_gives_what_transformers_gives(kind: Any, name: str, weighted: Ro
     with torch.no_grad():
         grid = resample_abs_pos_embed(second.embeddings.position_embeddings, [16, 16])
         second.embeddings.position_embeddings = torch.nn.Parameter(grid)
-    feature = encoder.embed(inputs)
+    feature = encoder.features(inputs)
     assert feature.shape == (2, spec.dim)
     assert upstream.relative(feature, dinov2_names.cls(second, inputs)) <= 1e-5
 
@@ -163,7 +163,7 @@ def test_dinov2_with_registers_gives_what_transformers_gives(
     tensors, filename = kind(name, second)
     encoder = ours(spec, tensors, weighted, monkeypatch, filename=filename)
     inputs = upstream.network_inputs(spec)
-    feature = encoder.embed(inputs)
+    feature = encoder.features(inputs)
     assert feature.shape == (2, spec.dim)
     assert upstream.relative(feature, dinov2_names.cls(second, inputs)) <= 1e-5
 
@@ -184,7 +184,7 @@ def test_dinov3_gives_what_transformers_gives(name: str, weighted: Roots, monkey
     second.load_state_dict({**tensors, **biases}, strict=True)
     encoder = ours(spec, from_transformers_dinov3(tensors), weighted, monkeypatch)
     inputs = upstream.network_inputs(spec)
-    feature = encoder.embed(inputs)
+    feature = encoder.features(inputs)
     assert feature.shape == (2, spec.dim)
     assert upstream.relative(feature, dinov2_names.cls(second.eval(), inputs)) <= 1e-5
 

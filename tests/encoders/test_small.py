@@ -104,7 +104,7 @@ def test_the_feature_is_the_mean_of_the_last_map_before_the_classifier(name: str
     whole = with_timm.build(spec)
     with_torch.fill(whole, spec, at_hand)
     inputs = network_inputs(spec)
-    vectors = loading.load_encoder(name, roots, device="cpu").embed(inputs)
+    vectors = loading.load_encoder(name, roots, device="cpu").features(inputs)
     assert vectors.shape == (2, spec.dim) and parameters_of(spec) == spec.parameters
     with torch.inference_mode():
         assert relative(vectors, whole.eval().forward_features(batch(inputs)).mean(dim=(2, 3))) <= 1e-5
@@ -147,7 +147,7 @@ def test_augnets_real_weights_give_the_same_in_torchvision(real: Callable, roots
     inputs = network_inputs(spec)
     with torch.inference_mode():
         expected = torchvisions(tensors)(batch(inputs)).tanh()
-    vectors = loading.load_encoder("augnet", roots, device="cpu").embed(inputs)
+    vectors = loading.load_encoder("augnet", roots, device="cpu").features(inputs)
     assert vectors.shape == (2, spec.dim)
     assert relative(vectors, expected) <= 1e-5
 
@@ -163,7 +163,7 @@ def test_a_random_file_in_augnets_names_gives_the_same_in_torchvision(weighted: 
     inputs = network_inputs(AUGNET)[:, ::4, ::4]
     with torch.inference_mode():
         expected = torchvisions(tensors)(batch(inputs)).tanh()
-    assert relative(loaded(AUGNET, weighted, monkeypatch).embed(inputs), expected) <= 1e-5
+    assert relative(loaded(AUGNET, weighted, monkeypatch).features(inputs), expected) <= 1e-5
     assert parameters_of(AUGNET) == AUGNET.parameters == sum(one.numel() for one in network.parameters())
 
 
@@ -209,7 +209,7 @@ def test_augnet_finds_changed_crops_of_a_picture_again(real: Callable, roots: Ro
     encoder = loading.load_encoder("augnet", roots, device="cpu")
 
     def features(pictures: list[np.ndarray]) -> np.ndarray:
-        return np.concatenate([encoder.embed(network_input(one[None], pixels_for(AUGNET, 2))) for one in pictures])
+        return np.concatenate([encoder.features(network_input(one[None], pixels_for(AUGNET, 2))) for one in pictures])
 
     gallery, rng = tiles(), np.random.default_rng(0)
     crops = [changed(tile, rng) for tile in gallery for _ in range(2)]

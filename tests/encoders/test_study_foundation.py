@@ -107,7 +107,7 @@ def test_medclip_is_transformers_swin_and_a_projection(
     spec, file = find_encoder(name), medclip_file(position_ids=position_ids)
     put(file, spec, weighted)
     inputs = network_inputs(spec)
-    vectors = loaded(spec, weighted, monkeypatch).embed(inputs)
+    vectors = loaded(spec, weighted, monkeypatch).features(inputs)
     with torch.inference_mode():
         output = swin(file)(pixel_values=batch(inputs))
         assert relative(output.pooler_output.numpy(), output.last_hidden_state.mean(dim=1)) <= 1e-5
@@ -181,7 +181,7 @@ def test_biomedclip_is_open_clips(weighted: Roots, monkeypatch: pytest.MonkeyPat
     assert sum(math.prod(shape) for shape in pictures.values()) == spec.parameters == parameters_of(spec)
     put(file | {"text.transformer.embeddings.position_ids": torch.zeros(1, 512, dtype=torch.int64)}, spec, weighted)
     inputs = network_inputs(spec)
-    vectors = loaded(spec, weighted, monkeypatch).embed(inputs)
+    vectors = loaded(spec, weighted, monkeypatch).features(inputs)
     tokens = torch.zeros(1, 4, dtype=torch.int64)
     with torch.inference_mode():
         first = model(batch(inputs), tokens)[0]  # as the study takes it
@@ -201,7 +201,7 @@ def test_openclip_is_open_clips(weighted: Roots, monkeypatch: pytest.MonkeyPatch
     model: Any = open_clip.CLIP(**config).eval()
     put(filled(model), spec, weighted)
     inputs = network_inputs(spec)
-    vectors = loaded(spec, weighted, monkeypatch).embed(inputs)
+    vectors = loaded(spec, weighted, monkeypatch).features(inputs)
     with torch.inference_mode():
         expected = model.encode_image(batch(inputs), normalize=False)
     assert vectors.shape == (2, 1024)
@@ -228,7 +228,7 @@ def test_conch_is_a_vit_and_torchs_attention(decoder: bool, weighted: Roots, mon
     seen = random_tensors({key: shape for key, shape in keys.items() if key.startswith("visual.")})
     put(empty(keys) | seen, spec, weighted)
     inputs = network_inputs(spec)
-    vectors = loaded(spec, weighted, monkeypatch).embed(inputs)
+    vectors = loaded(spec, weighted, monkeypatch).features(inputs)
     assert inputs.shape == (2, 448, 448, 3) and vectors.shape == (2, 512)
     assert relative(vectors, conch_by_hand(seen, batch(inputs))) <= 1e-5
 
@@ -299,6 +299,6 @@ def test_timms_own_factory_gives_the_same(name: str, weighted: Roots, monkeypatc
         tokens = 5 if name == "virchow2" else 1
         assert output.shape[1] == tokens + 16 * 16
         output = torch.cat([output[:, 0], output[:, tokens:].mean(1)], dim=-1)
-    vectors = loaded(spec, weighted, monkeypatch).embed(inputs)
+    vectors = loaded(spec, weighted, monkeypatch).features(inputs)
     assert vectors.shape == (2, spec.dim)
     assert relative(vectors, output) <= 1e-5

@@ -85,7 +85,7 @@ def test_a_file_in_keras_layout_gives_what_keras_applications_gives(
     write(theirs, spec, weighted)
     encoder: Any = loading.load_encoder(name, weighted, device="cpu")
     pictures = smooth()
-    vectors = encoder.embed(network_input(pictures, pixels_for(spec, 2)))
+    vectors = encoder.features(network_input(pictures, pixels_for(spec, 2)))
     assert vectors.shape == (2, spec.dim) and vectors.dtype == np.float32
     assert encoder.network.count_params() == theirs.count_params() == spec.parameters
     both: Any = keras.Model(theirs.input, [theirs.layers[-2].output, theirs.output])
@@ -145,7 +145,7 @@ def name_as_of_old(stream: Any) -> None:
 def test_vgg19_in_the_names_of_the_first_keras(networks: Callable[[str], Any], weighted: Roots):
     write(networks("vgg19"), find_encoder("vgg19"), weighted, older=name_as_of_old)
     pictures = smooth()
-    ours = loading.load_encoder("vgg19", weighted, device="cpu").embed(
+    ours = loading.load_encoder("vgg19", weighted, device="cpu").features(
         network_input(pictures, pixels_for(find_encoder("vgg19"), 2))
     )
     assert relative(ours, networks("vgg19").predict(preprocess("vgg19", pictures), verbose=0)) <= 1e-5

@@ -65,7 +65,7 @@ def case(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 def test_the_hubs_file_gives_the_mean_of_the_last_map(case: Case):
     """Of which timm's densenet has the ReLU already, and its vgg has no layer of the classifier."""
-    vectors = case.encoder.embed(case.inputs)
+    vectors = case.encoder.features(case.inputs)
     assert vectors.shape == (2, case.spec.dim) and parameters_of(case.spec) == case.spec.parameters
     with torch.inference_mode():
         maps = case.encoder.network.forward_features(torch.from_numpy(case.inputs).permute(0, 3, 1, 2))
@@ -90,14 +90,14 @@ def test_torchvision_gives_the_same(case: Case):
             expected = theirs(pictures)
         else:
             expected = theirs.features(pictures).relu().mean(dim=(2, 3))
-    assert relative(case.encoder.embed(case.inputs), expected) <= 1e-5
+    assert relative(case.encoder.features(case.inputs), expected) <= 1e-5
 
 
 def test_small_slices_go_through(case: Case):
     slices = np.random.default_rng(0).integers(0, 256, (2, 28, 28), dtype=np.uint8)
     inputs = network_input(slices, pixels_for(case.spec, 3))
     assert inputs.shape == (2, 32, 32, 3)
-    assert case.encoder.embed(inputs).shape == (2, case.spec.dim)
+    assert case.encoder.features(inputs).shape == (2, case.spec.dim)
 
 
 @pytest.mark.parametrize("name", ["resnet50_torch", "densenet121_torch"])
@@ -108,7 +108,7 @@ def test_torchvisions_own_file_fits_too(name: str, weighted: Roots, monkeypatch:
     inputs = network_inputs(spec)[:, ::4, ::4]
     newer = tensors_of(name)
     path = put(newer, spec, weighted)
-    expected = loaded(spec, weighted, monkeypatch).embed(inputs)
+    expected = loaded(spec, weighted, monkeypatch).features(inputs)
     older = {
         re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", key): tensor
         for key, tensor in newer.items()
@@ -117,7 +117,7 @@ def test_torchvisions_own_file_fits_too(name: str, weighted: Roots, monkeypatch:
     assert any("norm.1" in key for key in older) == (name == "densenet121_torch")
     path.unlink()
     put(older, spec, weighted, filename=spec.weights.files[-1])
-    assert np.array_equal(loaded(spec, weighted, monkeypatch).embed(inputs), expected)
+    assert np.array_equal(loaded(spec, weighted, monkeypatch).features(inputs), expected)
 
 
 @pytest.mark.parametrize("fault", ["missing", "more"])

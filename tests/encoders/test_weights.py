@@ -233,8 +233,8 @@ def test_the_real_checkpoint_saved_otherwise_is_the_same_extractor(order: str, w
     assert saved.path == place(weighted, LITE)
     assert saved.verified
     shipped = weights.Weights(path=source, digest=saved.digest, verified=True)
-    again = with_timm.load(LITE, saved, device="cpu").embed(noise[:2])
-    assert np.array_equal(again, with_timm.load(LITE, shipped, device="cpu").embed(noise[:2]))
+    again = with_timm.load(LITE, saved, device="cpu").features(noise[:2])
+    assert np.array_equal(again, with_timm.load(LITE, shipped, device="cpu").features(noise[:2]))
 
 
 # --- where they are looked for

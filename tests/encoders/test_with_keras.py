@@ -43,7 +43,7 @@ def test_features_are_what_keras_itself_predicts(dense: Any, roots: Roots, input
     theirs = keras.applications.DenseNet121(
         include_top=False, weights=str(weights.locate(DENSE, roots)), pooling="avg", input_shape=(32, 32, 3)
     )
-    vectors = dense.embed(inputs)
+    vectors = dense.features(inputs)
     assert vectors.shape == (8, 1024) and vectors.dtype == np.float32
     predicted = theirs.predict(inputs, verbose=0)
     np.testing.assert_allclose(vectors, predicted, rtol=1e-5, atol=1e-5 * np.abs(predicted).max())
@@ -52,16 +52,16 @@ def test_features_are_what_keras_itself_predicts(dense: Any, roots: Roots, input
 
 def test_features_do_not_depend_on_the_batch_nor_on_chance(dense: Any, inputs: np.ndarray):
     many = np.concatenate([inputs] * 8)
-    together = dense.embed(many)
-    alone = np.concatenate([dense.embed(inputs[i : i + 1]) for i in range(8)])
+    together = dense.features(many)
+    alone = np.concatenate([dense.features(inputs[i : i + 1]) for i in range(8)])
     np.testing.assert_allclose(together[:8], alone, rtol=0, atol=1e-5 * np.abs(alone).max())
-    assert np.array_equal(together, dense.embed(many))
+    assert np.array_equal(together, dense.features(many))
     assert len(np.unique(alone.round(4), axis=0)) == 8
 
 
 def test_any_size_goes_through(dense: Any):
     for side in (32, 64):
-        assert dense.embed(np.zeros((1, side, side, 3), np.float32)).shape == (1, 1024)
+        assert dense.features(np.zeros((1, side, side, 3), np.float32)).shape == (1, 1024)
 
 
 def test_every_number_in_the_network_is_a_number_of_the_file(dense: Any, roots: Roots):
@@ -102,7 +102,7 @@ def load(path: Path) -> Any:
 
 
 def test_a_file_in_keras_layout_fills_the_network(network: Any, file: Path, inputs: np.ndarray):
-    ours = load(file).embed(inputs)
+    ours = load(file).features(inputs)
     theirs = network.predict(inputs, verbose=0)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
@@ -205,7 +205,7 @@ def test_older_files_that_name_their_layers_with_a_slash_are_read(
             for tensor, older in tensors.items():
                 group[older] = new_layout[name][tensor][()]
             group.attrs["weight_names"] = [older.encode() for older in tensors.values()]
-    np.testing.assert_allclose(load(old).embed(inputs), network.predict(inputs, verbose=0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(load(old).features(inputs), network.predict(inputs, verbose=0), rtol=1e-4, atol=1e-6)
 
 
 # --- the library's own settings
@@ -226,7 +226,7 @@ from retrieval.encoders.weights import Weights
 import dataclasses
 spec = dataclasses.replace(find_encoder("densenet121"), architecture="MobileNet")
 encoder = with_keras.load(spec, Weights(path=Path({str(file)!r}), digest="", verified=False), device="cpu")
-vectors = encoder.embed(np.full((1, 32, 64, 3), 0.5, np.float32))
+vectors = encoder.features(np.full((1, 32, 64, 3), 0.5, np.float32))
 print(vectors.dtype, vectors.shape, vectors.sum())
 """
     environ = {name: value for name, value in os.environ.items() if not name.startswith("KERAS")}
@@ -235,7 +235,7 @@ print(vectors.dtype, vectors.shape, vectors.sum())
     assert done.returncode == 0, done.stderr
     kind, shape, total = done.stdout.replace("(1, 1024)", "(1,1024)").split()
     assert (kind, shape) == ("float32", "(1,1024)")
-    assert float(total) == pytest.approx(load(file).embed(np.full((1, 32, 64, 3), 0.5, np.float32)).sum(), rel=1e-4)
+    assert float(total) == pytest.approx(load(file).features(np.full((1, 32, 64, 3), 0.5, np.float32)).sum(), rel=1e-4)
 
 
 def test_a_device_that_is_not_there_is_said_to_be_so(roots: Roots, empty_roots: Roots):

@@ -94,15 +94,15 @@ def test_one_literal_makes_an_extractor(kind: str, load: Callable[..., Any]):
     model, spec = whole(kind), own(kind)
     encoder, inputs = load(spec, model.state_dict()), upstream.network_inputs(spec)
     assert find_encoder("tiny_clip") is spec
-    assert upstream.relative(encoder.embed(inputs), theirs(model, inputs)) <= 1e-5
+    assert upstream.relative(encoder.features(inputs), theirs(model, inputs)) <= 1e-5
     assert not encoder.network.training
 
 
 def test_an_argument_takes_the_place_of_what_the_configuration_says(load: Callable[..., Any]):
     model, spec = whole("plain", quick_gelu=True), own("plain", arguments={"quick_gelu": True})
     encoder, inputs = load(spec, model.state_dict()), upstream.network_inputs(spec)
-    assert upstream.relative(encoder.embed(inputs), theirs(model, inputs)) <= 1e-5
-    assert upstream.relative(encoder.embed(inputs), theirs(whole("plain"), inputs)) > 1e-3
+    assert upstream.relative(encoder.features(inputs), theirs(model, inputs)) <= 1e-5
+    assert upstream.relative(encoder.features(inputs), theirs(whole("plain"), inputs)) > 1e-3
 
 
 def texts_alive() -> int:
@@ -128,7 +128,9 @@ def test_steps_may_have_tensors_of_their_own(load: Callable[..., Any]):
     encoder = load(spec, {**model.state_dict(), "more.weight": matrix, "more.bias": bias})
     inputs = upstream.network_inputs(spec)
     expected = theirs(model, inputs) @ matrix.numpy().T + bias.numpy()
-    assert upstream.relative(encoder.embed(inputs), expected / np.linalg.norm(expected, axis=1, keepdims=True)) <= 1e-5
+    assert (
+        upstream.relative(encoder.features(inputs), expected / np.linalg.norm(expected, axis=1, keepdims=True)) <= 1e-5
+    )
 
 
 @pytest.mark.parametrize("kind", ["cls", "mean", "cls_and_mean", "map_mean", "attend"])
@@ -152,7 +154,7 @@ def test_the_forms_in_which_people_have_a_file(form: str, load: Callable[..., An
     else:
         content = {**tensors, "logit_scale": tensors["logit_scale"][None], "logit_bias": tensors["logit_bias"][None]}
     encoder, inputs = load(spec, content), upstream.network_inputs(spec)
-    assert upstream.relative(encoder.embed(inputs), theirs(model, inputs)) <= tolerance
+    assert upstream.relative(encoder.features(inputs), theirs(model, inputs)) <= tolerance
     assert {one.dtype for one in encoder.network.parameters()} == {torch.float32}
 
 

@@ -70,7 +70,7 @@ def test_features_are_the_average_of_the_last_activation(lite: Any, whole: Any, 
     import torch
 
     inputs = network_input(photographs, pixels_for(LITE, 2))
-    vectors = lite.embed(inputs)
+    vectors = lite.features(inputs)
     assert vectors.dtype == np.float32 and vectors.shape == (2, 1280)
     with torch.inference_mode():
         maps = whole.forward_features(torch.from_numpy(inputs).permute(0, 3, 1, 2))
@@ -85,17 +85,17 @@ def test_features_do_not_depend_on_the_batch_nor_on_chance(lite: Any, photograph
     shades = np.stack([photographs[i % 2] // (1 + i // 2) for i in range(8)])
     inputs = network_input(np.stack([resize(shade, (64, 64), "pil_bicubic") for shade in shades]), pixels_for(LITE, 3))
     many = np.concatenate([inputs] * 8)
-    together = lite.embed(many)
-    alone = np.concatenate([lite.embed(inputs[i : i + 1]) for i in range(8)])
+    together = lite.features(many)
+    alone = np.concatenate([lite.features(inputs[i : i + 1]) for i in range(8)])
     scale = np.abs(alone).max()
     np.testing.assert_allclose(together[:8], alone, rtol=0, atol=1e-5 * scale)
-    assert np.array_equal(together, lite.embed(many))
+    assert np.array_equal(together, lite.features(many))
     assert len(np.unique(alone.round(3), axis=0)) == 8  # and they do depend on the picture
 
 
 def test_slices_go_through_at_their_own_size(lite: Any):
     slices = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
-    assert lite.embed(network_input(slices, pixels_for(LITE, 3))).shape == (3, 1280)
+    assert lite.features(network_input(slices, pixels_for(LITE, 3))).shape == (3, 1280)
 
 
 # --- a network that the catalogue does not know
@@ -116,7 +116,7 @@ def test_another_network_is_one_literal(
     path.parent.mkdir(parents=True)
     (torch.save if filename.endswith(".pth") else save_file)(tiny_tensors, path)
     encoder = loading.load_encoder("tiny", weighted, device="cpu")
-    vectors = encoder.embed(noise)
+    vectors = encoder.features(noise)
     assert vectors.shape == (8, spec.dim) and vectors.dtype == np.float32
     assert encoder.weights_digest == tiny.weights.digest
     network: Any = timm.create_model("test_resnet", num_classes=0)
@@ -142,7 +142,7 @@ def test_another_file_in_the_same_place_is_another_encoder(
     save_file({name: tensor * 2 for name, tensor in tiny_tensors.items()}, path)
     second = loading.load_encoder("tiny", weighted, device="cpu")
     assert second.weights_digest != first.weights_digest
-    assert not np.array_equal(second.embed(noise), first.embed(noise))
+    assert not np.array_equal(second.features(noise), first.features(noise))
 
 
 def test_half_precision_files_are_read_and_widened(tmp_path: Path, tiny_tensors: dict):
@@ -246,7 +246,7 @@ def test_a_picture_reaches_the_network_the_right_way_up_and_in_colour(lite: Any,
     )
     with torch.inference_mode():
         theirs = lite.network(transform(Image.fromarray(photographs[0]))[None]).numpy()
-    ours = lite.embed(network_input(photographs[:1], pixels_for(LITE, 2)))
+    ours = lite.features(network_input(photographs[:1], pixels_for(LITE, 2)))
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
@@ -313,10 +313,10 @@ def test_a_file_that_is_written_over_does_not_change_what_was_loaded(
     path = put({**tensors, "head.weight": torch.randn(8, 96)}, spec, weighted)
     spec = dataclasses.replace(spec, arguments={"num_classes": 0})
     encoder = loading.load(spec, weighted, device="cpu")
-    before = encoder.embed(noise)
+    before = encoder.features(noise)
     with path.open("r+b") as stream:
         stream.write(bytes(path.stat().st_size))
-    assert np.array_equal(encoder.embed(noise), before)
+    assert np.array_equal(encoder.features(noise), before)
 
 
 def test_a_file_that_is_replaced_while_it_is_read_is_not_taken_for_the_one_before(

@@ -91,8 +91,8 @@ def test_one_literal_makes_an_extractor(kind: str, steps: tuple[Step, ...], load
     said = output(model, inputs)
     assert find_encoder("tiny_transformer") is spec
     projected = said.image_embeds if kind.startswith("CLIP") else said.pooler_output
-    assert upstream.relative(encoder.embed(inputs), projected) <= 1e-5
-    assert encoder.embed(inputs).shape == (2, spec.dim)
+    assert upstream.relative(encoder.features(inputs), projected) <= 1e-5
+    assert encoder.features(inputs).shape == (2, spec.dim)
     assert not encoder.network.training
 
 
@@ -105,7 +105,7 @@ def test_the_names_of_earlier_versions_are_read(names_of: int, load: Callable[..
         assert "encoder.layer.0.attention.attention.query.weight" in tensors
     encoder, inputs = load(spec, tensors), upstream.network_inputs(spec)
     tokens = output(model, inputs).last_hidden_state
-    assert upstream.relative(encoder.embed(inputs), torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], dim=-1)) <= 1e-5
+    assert upstream.relative(encoder.features(inputs), torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], dim=-1)) <= 1e-5
 
 
 def _named_by_4(name: str) -> str:
@@ -127,7 +127,7 @@ def test_steps_may_have_tensors_of_their_own(load: Callable[..., Any]):
     encoder, inputs = load(spec, {**model.state_dict(), **extra}), upstream.network_inputs(spec)
     with torch.inference_mode():
         expected = head(output(model, inputs).last_hidden_state[:, 0])
-    assert upstream.relative(encoder.embed(inputs), expected) <= 1e-5
+    assert upstream.relative(encoder.features(inputs), expected) <= 1e-5
     for name, tensor, match in [
         ("more.weight", None, r"not in it, such as feature\.more\.weight"),
         ("more.weight", torch.zeros(4, 31), r"feature\.more\.weight is \(4, 31\)"),
@@ -182,7 +182,7 @@ def test_weights_of_half_precision_run_in_float32(load: Callable[..., Any]):
         upstream.network_inputs(spec),
     )
     assert {one.dtype for one in encoder.network.parameters()} == {torch.float32}
-    assert upstream.relative(encoder.embed(inputs), output(model, inputs).pooler_output) <= 1e-2
+    assert upstream.relative(encoder.features(inputs), output(model, inputs).pooler_output) <= 1e-2
 
 
 @pytest.mark.parametrize("filename", ["model.safetensors", "pytorch_model.bin"])
@@ -190,12 +190,12 @@ def test_a_loaded_network_does_not_hang_on_its_file(filename: str, load: Callabl
     spec = own("SiglipVisionModel", weights=WeightsSource(filename=filename))
     encoder = load(spec, network("SiglipVisionModel").state_dict())
     inputs = upstream.network_inputs(spec)
-    before = encoder.embed(inputs)
+    before = encoder.features(inputs)
     assert weighted.weights is not None
     file = weighted.weights / spec.name / filename
     with file.open("r+b") as written:
         written.write(bytes(file.stat().st_size))
-    assert np.array_equal(encoder.embed(inputs), before)
+    assert np.array_equal(encoder.features(inputs), before)
 
 
 def test_the_library_says_as_much_as_before(load: Callable[..., Any]):
