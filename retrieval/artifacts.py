@@ -297,3 +297,14 @@ def remove_folder(folder: Path) -> None:
     """Remove a folder and all in it; what is gone already is no error."""
     with suppress(FileNotFoundError):
         shutil.rmtree(folder)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, or a folder that is empty; what is gone already is no error."""
+    with suppress(FileNotFoundError):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def left_parts(root: Path) -> Iterator[Path]:
+    """Files under a root that killed writes left: nobody writes them any more."""
+    return (path for path in sorted(root.rglob(".*.part")) if parts.is_left(path))

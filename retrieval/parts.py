@@ -45,6 +45,18 @@ def remove_left(path: Path) -> None:
                 _remove_unclaimed(part)
 
 
+def is_left(part: Path) -> bool:
+    """Whether nobody claims a part: its write was killed."""
+    try:
+        descriptor = os.open(part, os.O_RDONLY)
+    except FileNotFoundError:  # finished meanwhile
+        return False
+    try:
+        return _claim(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _remove_unclaimed(part: Path) -> None:
     """Claimed while it is removed, so that whoever has just made it waits, and sees that it is gone."""
     descriptor = os.open(part, os.O_RDONLY)

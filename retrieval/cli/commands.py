@@ -231,6 +231,7 @@ def search(
 
 app.command()(verifying.verify)
 app.command()(precomputing.precompute)
+app.command()(precomputing.clean)
 
 
 @app.command("leaderboard")

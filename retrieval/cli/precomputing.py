@@ -9,6 +9,7 @@ from retrieval.cli.answering import SAID_NO, Form, give, saying_no, steps_on_std
 from retrieval.cli.tables import table
 from retrieval.datasets.download import plain_size
 from retrieval.errors import BadInput
+from retrieval.jobs import leftovers
 from retrieval.jobs.plan import STUDY, Entry, Selection, plan
 from retrieval.jobs.running import Outcome, run
 from retrieval.roots import Roots, roots_from_environment
@@ -46,6 +47,28 @@ def precompute(
     give({"cells": _ended(entries, outcome)}, form, text=_summary(entries, outcome))
     if outcome.failed or outcome.busy or any(entry.state == "unavailable" for entry in entries):
         raise typer.Exit(SAID_NO)
+
+
+def clean(
+    remove: Annotated[bool, typer.Option("--remove", help="Remove what is listed.")] = False,
+    form: Annotated[Form, typer.Option("--format", help="For people, or one JSON document.")] = Form.TEXT,
+) -> None:
+    """What in the cache serves nothing any more.
+
+    Stale, of names that are no more, or left by runs that were killed: listed with its size, removed when asked.
+    """
+    with saying_no(form):
+        roots = roots_from_environment()
+        found = leftovers.leftovers(roots)
+        found = leftovers.remove(found, roots) if remove else found
+    records = [{"what": one.key, "bytes": one.bytes, "why": one.why} for one in found]
+    rows = [{**record, "size": plain_size(record["bytes"])} for record in records]
+    total = f"{len(found)} of them, {plain_size(sum(one.bytes for one in found))}"
+    end = f"Removed: {total}." if remove else f"Found: {total}. `clean --remove` removes them."
+    text = (
+        "\n".join([table(rows, ("what", "size", "why")), "", end]) if found else "Nothing: all in the cache is of use."
+    )
+    give({"removed": remove, "leftovers": records}, form, text=text)
 
 
 def _run(entries: tuple[Entry, ...], roots: Roots, device: str) -> Outcome:
