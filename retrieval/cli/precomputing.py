@@ -1,6 +1,6 @@
 """`precompute`: every embedding, neighbour list and metric table of a selection, listed, then computed."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import typer
@@ -8,10 +8,12 @@ import typer
 from retrieval.cli.answering import SAID_NO, Form, give, saying_no, steps_on_stderr
 from retrieval.cli.tables import table
 from retrieval.datasets.download import plain_size
+from retrieval.encoders import devices
 from retrieval.errors import BadInput
 from retrieval.jobs import leftovers
 from retrieval.jobs.plan import STUDY, Entry, Selection, plan
 from retrieval.jobs.running import Outcome, run
+from retrieval.jobs.side_by_side import run_on
 from retrieval.roots import Roots, roots_from_environment
 from retrieval.search import plain_time
 
@@ -25,7 +27,9 @@ def precompute(
     encoders: Annotated[str, typer.Option(help="Names, separated by commas; all if left out.")] = "",
     protocols: Annotated[str, typer.Option(help="Names, separated by commas; paper if left out.")] = "",
     study: Annotated[bool, typer.Option("--study", help="The study's grid: nine extractors, eight datasets.")] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or cuda:1.")] = "auto",
+    device: Annotated[
+        str, typer.Option("--device", help="auto (each GPU, or the CPU), cpu, or cuda:0,cuda:1.")
+    ] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what there is to do.")] = False,
     form: Annotated[Form, typer.Option("--format", help="For people, or one JSON document.")] = Form.TEXT,
 ) -> None:
@@ -36,11 +40,12 @@ def precompute(
     """
     with saying_no(form):
         roots = roots_from_environment()
-        entries = plan(_selection(datasets, sizes, encoders, protocols, study=study), roots)
+        selection = _selection(datasets, sizes, encoders, protocols, study=study)
+        entries = plan(selection, roots)
         if not dry_run:
             if form is Form.TEXT:
                 typer.echo(_table(entries), err=True)
-            outcome = _run(entries, roots, device)
+            outcome = _run(selection, entries, roots, devices.named(device))
     if dry_run:
         give({"cells": [_document(entry) for entry in entries]}, form, text=_table(entries))
         return
@@ -71,12 +76,19 @@ def clean(
     give({"removed": remove, "leftovers": records}, form, text=text)
 
 
-def _run(entries: tuple[Entry, ...], roots: Roots, device: str) -> Outcome:
+def _run(selection: Selection, entries: tuple[Entry, ...], roots: Roots, places: tuple[str, ...]) -> Outcome:
+    """On several devices first, where there are several; what is left then, on the first."""
+    before = [entry.cell for entry in entries if entry.state != "done"]
     try:
-        return run(entries, roots, device=device, report=steps_on_stderr())
+        if len(places) > 1:
+            run_on(places, selection, roots, say=lambda line: typer.echo(line, err=True))
+            entries = plan(selection, roots)
+        outcome = run(entries, roots, device=places[0], report=steps_on_stderr())
     except KeyboardInterrupt as stop:
         typer.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
         raise typer.Exit(_INTERRUPTED) from stop
+    elsewhere = tuple(entry.cell for entry in entries if entry.state == "done" and entry.cell in before)
+    return replace(outcome, done=(*elsewhere, *outcome.done))
 
 
 def _selection(datasets: str, sizes: str, encoders: str, protocols: str, *, study: bool) -> Selection:

@@ -1,6 +1,5 @@
 """One loader per library: spec and weights in, Encoder out."""
 
-import os
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from retrieval.encoders import (
     builtin,
     checkpoints,
     configs,
+    devices,
     memory,
     weights,
     with_keras,
@@ -31,9 +31,6 @@ _LOADERS = {
     "open_clip": with_open_clip.load,
     "transformers": with_transformers.load,
 }
-
-# The driver's device on Linux, in Windows' own Linux, and its library on Windows.
-_SIGNS_OF_A_GPU = ("/dev/nvidiactl", "/dev/dxg", "C:/Windows/System32/nvcuda.dll")
 
 _SHELF: Shelf[Any] = Shelf()
 
@@ -95,9 +92,9 @@ def load(
         return builtin.load(spec)
     spec = configs.at_hand(spec, roots)
     found = identify(spec, roots)
-    if side is None or spec.runtime != "onnx" or not _on_cpu(device):
-        return _by_torch(spec, found, roots, _ready_torch(device))
-    return _by_graph(spec, found, roots, side, convert) or _by_torch(spec, found, roots, _ready_torch("cpu"))
+    if side is None or spec.runtime != "onnx" or not devices.on_cpu(device):
+        return _by_torch(spec, found, roots, devices.ready(device))
+    return _by_graph(spec, found, roots, side, convert) or _by_torch(spec, found, roots, devices.ready("cpu"))
 
 
 def _by_graph(
@@ -107,7 +104,7 @@ def _by_graph(
     mark = with_onnx.fingerprint_of(spec, found.digest, side)
     made = _SHELF.find(mark) or with_onnx.stored(spec, found.digest, side, roots)
     if made is None and convert:
-        made = with_onnx.convert(_by_torch(spec, found, roots, _ready_torch("cpu")), side, roots)
+        made = with_onnx.convert(_by_torch(spec, found, roots, devices.ready("cpu")), side, roots)
     if made is None:
         return None
     size = made.bytes
@@ -155,28 +152,3 @@ def _key(spec: EncoderSpec, found: weights.Weights, device: str) -> str:
         weights=(str(found.path), found.digest),
         device=device,
     )
-
-
-def _on_cpu(device: str) -> bool:
-    """Whether a device is the CPU; torch is asked only where there is a sign of a GPU of NVIDIA's."""
-    if device != "auto":
-        return device == "cpu"
-    return not any(Path(sign).exists() for sign in _SIGNS_OF_A_GPU) or _ready_torch(device) == "cpu"
-
-
-def _ready_torch(device: str) -> str:
-    """Set torch up for exact float32 on all cores, and name the device."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse on a busy machine
-    import torch
-
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=device).cpu()  # `meta` holds nothing that could be read back
-    except (RuntimeError, AssertionError) as error:
-        raise Unavailable(
-            f"The device {device!r} cannot be used ({error}).", remedy="Use --device auto or cpu."
-        ) from error
-    return device

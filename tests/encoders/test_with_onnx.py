@@ -12,7 +12,7 @@ import pytest
 from encoders.test_study_keras import networks, write  # noqa: F401 - a fixture
 from encoders.upstream import put, relative
 
-from retrieval.encoders import loading, with_onnx
+from retrieval.encoders import devices, loading, with_onnx
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.encoders.preprocessing import normalisation
 from retrieval.encoders.specs import EncoderSpec
@@ -120,7 +120,7 @@ print(encoder.runtime, encoder.embed(np.zeros((1, 96, 96, 3), np.uint8)).shape, 
 
 
 def test_a_stored_graph_serves_without_torch(empty_roots: Roots):
-    if not loading._on_cpu("auto"):
+    if not devices.on_cpu("auto"):
         pytest.skip("on a GPU torch is what serves")
     assert converted(LITE, empty_roots, (96, 96)).runtime == "onnx"
     out = subprocess.run([sys.executable, "-c", SERVE, str(empty_roots.cache)], capture_output=True, text=True)

@@ -81,7 +81,7 @@ function layOut() {
     !choices.size.value && {id: 'size', label: 'Size', about: 'Pixels along one side.', width: 60, key: (row) => row.size, cell: text((row) => row.size), numeric: true},
     ...indexes.flatMap((index) => readingsShown().map((reading) => metricColumn(index, reading, both))),
     {id: 'source', label: 'Source', about: 'Measured here, published by the study, or a baseline that looks at no picture.', width: 92, key: (row) => title('source', row.source), cell: text((row) => title('source', row.source))},
-    {id: 'protocol', label: 'Protocol', about: 'How vectors are compared. Baselines do not depend on it.', width: 132, key: (row) => row.protocol, cell: text((row) => row.protocol ?? '')},
+    {id: 'protocol', label: 'Protocol', about: 'How vectors are compared. Baselines do not depend on it.', width: 168, key: (row) => row.protocol, cell: text((row) => row.protocol ?? '')},
     {id: 'difference', label: 'Hits vs study', about: 'Measured minus published, in right answers: ' + COUNTED.join(', ') + '. 0 means equal in all four.', width: 134, key: (row) => row.difference ? Math.max(0, ...counts(row).map(Math.abs)) : null, cell: differenceCell, down: true},
     {id: 'marks', label: 'Marks', about: 'What to know before trusting the row.', width: 150, key: (row) => marks(row).map((mark) => mark[1]).join() || null, cell: marksCell},
     {id: 'search', label: 'Search', about: 'Search pictures with this extractor.', width: 78, cell: searchCell},

@@ -1,0 +1,46 @@
+"""Where networks run: the CPU, or NVIDIA's GPUs. Torch is asked only where there is a sign of one."""
+
+import os
+from pathlib import Path
+
+from retrieval.errors import Unavailable
+
+# The driver's device on Linux, in Windows' own Linux, and its library on Windows.
+_SIGNS_OF_A_GPU = ("/dev/nvidiactl", "/dev/dxg", "C:/Windows/System32/nvcuda.dll")
+
+
+def named(device: str) -> tuple[str, ...]:
+    """The devices that a word names: several, separated by commas; `auto` is every GPU, or else the CPU."""
+    names = tuple(name.strip() for name in device.split(",") if name.strip())
+    if names != ("auto",):
+        return names or ("cpu",)
+    if on_cpu("auto"):
+        return ("cpu",)
+    import torch
+
+    return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+
+
+def on_cpu(device: str) -> bool:
+    """Whether a device is the CPU."""
+    if device != "auto":
+        return device == "cpu"
+    return not any(Path(sign).exists() for sign in _SIGNS_OF_A_GPU) or ready(device) == "cpu"
+
+
+def ready(device: str) -> str:
+    """Set torch up for exact float32 on all cores, and name the device; Unavailable where it cannot be used."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse on a busy machine
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device).cpu()  # `meta` holds nothing that could be read back
+    except (RuntimeError, AssertionError) as error:
+        raise Unavailable(
+            f"The device {device!r} cannot be used ({error}).", remedy="Use --device auto or cpu."
+        ) from error
+    return device
