@@ -45,7 +45,7 @@ def precompute(
         if not dry_run:
             if form is Form.TEXT:
                 typer.echo(_table(entries), err=True)
-            outcome = _run(selection, entries, roots, devices.named(device))
+            outcome = _run(selection, entries, roots, *devices.named(device))
     if dry_run:
         give({"cells": [_document(entry) for entry in entries]}, form, text=_table(entries))
         return
@@ -76,14 +76,14 @@ def clean(
     give({"removed": remove, "leftovers": records}, form, text=text)
 
 
-def _run(selection: Selection, entries: tuple[Entry, ...], roots: Roots, places: tuple[str, ...]) -> Outcome:
+def _run(selection: Selection, entries: tuple[Entry, ...], roots: Roots, first: str, *others: str) -> Outcome:
     """On several devices first, where there are several; what is left then, on the first."""
     before = [entry.cell for entry in entries if entry.state != "done"]
     try:
-        if len(places) > 1:
-            run_on(places, selection, roots, say=lambda line: typer.echo(line, err=True))
+        if others:
+            run_on((first, *others), selection, roots, say=lambda line: typer.echo(line, err=True))
             entries = plan(selection, roots)
-        outcome = run(entries, roots, device=places[0], report=steps_on_stderr())
+        outcome = run(entries, roots, device=first, report=steps_on_stderr())
     except KeyboardInterrupt as stop:
         typer.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
         raise typer.Exit(_INTERRUPTED) from stop

@@ -18,7 +18,7 @@ def named(device: str) -> tuple[str, ...]:
         return ("cpu",)
     import torch
 
-    return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+    return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count())) or ("cpu",)
 
 
 def on_cpu(device: str) -> bool:
