@@ -412,3 +412,8 @@ def test_a_picture_whose_features_are_not_finite_is_refused(
     monkeypatch.setattr(builtin, "pixels", lambda item: np.full(item.size, np.nan))
     with pytest.raises(Unavailable, match="not finite numbers for this picture"):
         search.find(query, PIXELS, breast)
+
+
+def test_a_time_is_said_in_words():
+    times = [search.plain_time(seconds) for seconds in (0.2, 40, 600, 36_000)]
+    assert times == ["a second", "40 seconds", "10 minutes", "10 hours"]

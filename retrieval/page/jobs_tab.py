@@ -22,9 +22,9 @@ from retrieval.jobs.plan import STUDY, Entry, Selection, plan
 from retrieval.jobs.queue import Job
 from retrieval.page.assets import read
 from retrieval.page.uploads import read_bounded
-from retrieval.page.words import duration
 from retrieval.protocols import PROTOCOLS, find_protocol
 from retrieval.roots import Roots, queueing_allowed
+from retrieval.search import plain_time
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def summary(entries: tuple[Entry, ...]) -> dict[str, Any]:
     causes = Counter(f"{entry.cause} {entry.remedy}".strip() for entry in entries if entry.state == "unavailable")
     return {
         "to_do": len(wanted),
-        "time": about(sum(entry.seconds for entry in wanted)),
+        "time": plain_time(sum(entry.seconds for entry in wanted)),
         "words": _cost(wanted, done),
         "unavailable": [
             f"{_cells(count)}: {cause}" if len(entries) > 1 else cause
@@ -127,13 +127,6 @@ def summary(entries: tuple[Entry, ...]) -> dict[str, Any]:
         ],
         "more": max(0, len(causes) - MOST_CAUSES),
     }
-
-
-def about(seconds: float) -> str:
-    """A rough time as a person says it."""
-    if seconds >= 7200:
-        return f"{round(seconds / 3600):,} hours"
-    return duration(max(1.0, round(seconds)))
 
 
 def title_of(selection: Selection) -> str:
@@ -151,7 +144,7 @@ def offer(cell: Cell, seconds: float) -> dict[str, Any] | None:
     """A button that queues one cell, for other tabs; None where queueing is switched off."""
     if not queueing_allowed():
         return None
-    return {"label": f"Compute in the background, about {about(seconds)}", "cell": _words(cell)}
+    return {"label": f"Compute in the background, about {plain_time(seconds)}", "cell": _words(cell)}
 
 
 def documents(roots: Roots) -> list[dict[str, Any]]:
@@ -202,7 +195,7 @@ def _label(job: Job) -> str:
 def _said(job: Job) -> str:
     told = job.progress
     place = f"Cell {told.number} of {told.of}. " if told.of and not job.over else ""
-    left = f" About {about(told.left)} left." if told.left is not None and job.state == "running" else ""
+    left = f" About {plain_time(told.left)} left." if told.left is not None and job.state == "running" else ""
     return f"{place}{told.words.rstrip('.')}.{left}" if told.words else ""
 
 
@@ -221,7 +214,7 @@ def _cost(wanted: list[Entry], done: int) -> str:
     if not wanted:
         return "Nothing is left to compute." if done else "Nothing of this can be computed here."
     pictures, size = sum(entry.pictures for entry in wanted), sum(entry.bytes for entry in wanted)
-    seconds = about(sum(entry.seconds for entry in wanted))
+    seconds = plain_time(sum(entry.seconds for entry in wanted))
     before = f" {_cells(done)} done before." if done else ""
     return f"{_cells(len(wanted))} to compute: {pictures:,} pictures, {plain_size(size)}, about {seconds}.{before}"
 

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from retrieval.answers import Readiness
 from retrieval.cells import cell
 from retrieval.jobs import queue
-from retrieval.jobs.plan import STUDY, Entry, Selection
+from retrieval.jobs.plan import STUDY, Selection
 from retrieval.jobs.queue import Progress
 from retrieval.page import jobs_tab, view
 from retrieval.page.link import Link
@@ -108,16 +108,6 @@ def test_titles_say_what_is_computed():
     assert jobs_tab.title_of(STUDY) == "The study's whole grid"
     row = jobs_tab.chosen({"scope": "row", "encoder": "densenet121", "protocol": "paper"})
     assert jobs_tab.title_of(row) == "DenseNet121 (Keras, as in the study) on several datasets, paper"
-
-
-def test_a_long_time_is_said_in_hours():
-    assert (jobs_tab.about(40), jobs_tab.about(600), jobs_tab.about(36_000)) == ("40 s", "10 minutes", "10 hours")
-
-
-def test_the_same_cause_is_said_once():
-    where = cell("phantoms", 64, "pixels")
-    entries = tuple(Entry(where, "unavailable", "No weights.", "Fetch them.", 0, 0, 0.0) for _ in range(3))
-    assert jobs_tab.summary(entries)["unavailable"] == ["3 cells: No weights. Fetch them."]
 
 
 def test_search_offers_what_takes_longer_than_a_minute(monkeypatch):
