@@ -355,4 +355,4 @@ def test_how_they_were_made_is_recorded_beside_them(empty_roots: Roots):
     embedding.embed(PHANTOMS, 64, "test", PIXELS, empty_roots)
     manifest = artifacts.read_json(empty_roots.cache / "embeddings/phantoms/64/pixels/test.json")
     assert manifest is not None
-    assert {"retrieval", "python", "numpy", "date", "device"} == manifest["meta"].keys()
+    assert {"retrieval", "python", "numpy", "date", "runtime", "device", "batch"} == manifest["meta"].keys()
