@@ -8,11 +8,12 @@ GPU all cores prepare parts of batches, one thread copies whole ones to it, and 
 import logging
 import mmap
 import sys
+import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -23,13 +24,24 @@ log = logging.getLogger(__name__)
 
 BATCH = 64  # for what names none itself: larger ones are no faster on a CPU
 
+_LEAST, _MOST = 16, 512  # between these a batch is measured
+_GAIN = 1.05  # what twice the batch has to bring
 _PART = 16  # pictures that one of several threads prepares at a time
 _TOO_SMALL = ("bad_alloc", "allocate memory", "out of memory", "ALLOC_FAILED")  # words of the C++ side
 
-Pictures = np.ndarray | Sequence[np.ndarray]
 Tick = Callable[[float], None]
 Given = TypeVar("Given")
 Made = TypeVar("Made")
+
+
+class Pictures(Protocol):
+    """uint8 pictures of one size, indexed batch by batch: in memory, on a disk, or made as they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, asked: slice, /) -> Any:
+        """[N, H, W] or [N, H, W, 3], or a sequence of pictures."""
+        ...
 
 
 def batch_of(encoder: Encoder) -> int:
@@ -37,16 +49,51 @@ def batch_of(encoder: Encoder) -> int:
     return getattr(encoder, "batch", BATCH)
 
 
+def batch_for(encoder: Encoder, side: tuple[int, int], *, clock: Callable[[], float] = time.perf_counter) -> int:
+    """The batch for many pictures that reach the network at this height and width: on a GPU it is measured."""
+    on_gpu = getattr(encoder, "device", "cpu").startswith("cuda")
+    return measured_batch(encoder, side, clock=clock) if on_gpu else batch_of(encoder)
+
+
+def measured_batch(encoder: Encoder, side: tuple[int, int], *, clock: Callable[[], float]) -> int:
+    """The batch from which a larger one gains little, or for which memory is too small; tried on seeded noise.
+
+    Args:
+        clock: Seconds, looked at before and after the calls that are timed.
+    """
+    batch, rate = _LEAST, 0.0
+    while True:
+        try:
+            faster = _rate(encoder, side, batch, clock)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return max(_LEAST, batch // 2)
+        if faster < _GAIN * rate:
+            return batch // 2
+        if batch == _MOST:
+            return batch
+        batch, rate = 2 * batch, faster
+
+
+def _rate(encoder: Encoder, side: tuple[int, int], batch: int, clock: Callable[[], float]) -> float:
+    """Pictures a second in batches of this size, after one that is not counted: a new shape is prepared for."""
+    noise = np.random.default_rng(0).integers(0, 256, (batch, *side, 3), np.uint8)
+    encoder.embed(noise)
+    calls = max(2, _LEAST * 8 // batch)
+    before = clock()
+    for _ in range(calls):
+        encoder.embed(noise)
+    return calls * batch / max(clock() - before, 1e-9)
+
+
 def embed_in_batches(
     encoder: Encoder, pictures: Pictures, pixels: Pixels, *, batch: int, tick: Tick | None = None
 ) -> tuple[np.ndarray, int]:
     """Raw vectors, float32 [N, D], of uint8 pictures of one size, and the batch that they were made in.
 
-    After running out of memory all is done again in batches half as large, down to one picture; the log says so.
-
-    Args:
-        pictures: Indexed batch by batch, so that they may lie on a disk or be decoded as they are asked for.
-        tick: Gets the share that is done, between 0 and 1, after every batch but the last.
+    After running out of memory all is done again in batches half as large, down to one picture; the log says so. `tick`
+    gets the share that is done, between 0 and 1, after every batch but the last.
     """
     while True:
         try:

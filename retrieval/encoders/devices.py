@@ -27,13 +27,13 @@ def cores() -> int:
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
-def overlap(device: str) -> dict[str, int]:
-    """How a torch network's batches overlap, by the names of its encoder's attributes.
+def overlap(device: str) -> tuple[int, int]:
+    """How a torch network's batches overlap: calls at once, and threads that prepare pictures for them.
 
     On a GPU two calls run side by side, so that it computes one batch while another is launched or fetched, and every
     core prepares. On a CPU a network has all cores for itself, and one thread prepares the next batch.
     """
-    return {"at_once": 2, "preparers": cores()} if device.startswith("cuda") else {"at_once": 1, "preparers": 1}
+    return (2, cores()) if device.startswith("cuda") else (1, 1)
 
 
 def on_cpu(device: str) -> bool:

@@ -84,7 +84,8 @@ def load(spec: EncoderSpec, weights: Weights, *, device: str) -> KerasEncoder:
     with torch.device(device), keras.device(device):
         network = build(include_top=False, weights=None, pooling="avg", input_shape=(None, None, 3))
         _fill(network, Path(str(weights.path)))
-    return KerasEncoder(spec, weights.digest, network, device, **devices.overlap(device))
+    at_once, preparers = devices.overlap(device)
+    return KerasEncoder(spec, weights.digest, network, device, at_once=at_once, preparers=preparers)
 
 
 def _fill(network: Any, path: Path) -> None:

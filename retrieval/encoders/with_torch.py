@@ -117,6 +117,14 @@ def encoder(
     """The encoder of a filled network, brought to its device with its steps' tensors."""
     moved = {name: tensor.to(device) for name, tensor in tensors.items()}
     network = network.eval().to(device)
+    at_once, preparers = devices.overlap(device)
     return TorchEncoder(
-        spec, weights.digest, device, network=network, forward=forward, tensors=moved, **devices.overlap(device)
+        spec,
+        weights.digest,
+        device,
+        network=network,
+        forward=forward,
+        tensors=moved,
+        at_once=at_once,
+        preparers=preparers,
     )

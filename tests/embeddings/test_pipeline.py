@@ -161,6 +161,67 @@ def test_a_network_gives_the_same_whether_its_batches_overlap_or_not(grey: bool,
     assert np.array_equal(vectors, alone)
 
 
+# --- the batch
+
+
+class Ticking:
+    """A clock that a call of an encoder moves on: by so much for each call, and for each picture."""
+
+    def __init__(self, call: float, picture: float) -> None:
+        self.call, self.picture, self.now = call, picture, 0.0
+
+    def work(self, pictures: np.ndarray) -> None:
+        self.now += self.call + self.picture * len(pictures)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("call", "picture", "batch"),
+    [
+        (0.0, 1.0, 16),  # a larger one gains nothing
+        (16.0, 1.0, 256),  # (16 + n) / n: twice 256 gains 3 %
+        (10_000.0, 1.0, 512),  # the call itself is all there is to it
+    ],
+)
+def test_a_batch_is_doubled_while_that_gains_five_per_cent(call: float, picture: float, batch: int):
+    clock = Ticking(call, picture)
+    encoder = Side(before=clock.work)
+    assert pipeline.measured_batch(encoder, (8, 6), clock=clock) == batch
+    assert min(encoder.lengths) == 16 and max(encoder.lengths) == min(512, 2 * batch)
+
+
+@pytest.mark.parametrize(("most", "batch"), [(100, 64), (16, 16), (3, 16)])
+def test_memory_ends_the_search_for_a_batch(most: int, batch: int):
+    clock = Ticking(10_000.0, 1.0)
+
+    def before(pictures: np.ndarray) -> None:
+        if len(pictures) > most:
+            raise torch_error()
+        clock.work(pictures)
+
+    assert pipeline.measured_batch(Side(before=before), (8, 6), clock=clock) == batch
+
+
+def test_another_error_ends_the_search_with_it():
+    def before(pictures: np.ndarray) -> None:
+        raise ValueError("of another kind")
+
+    with pytest.raises(ValueError, match="of another kind"):
+        pipeline.measured_batch(Side(before=before), (8, 6), clock=lambda: 0.0)
+
+
+def test_only_on_a_gpu_is_it_looked_for():
+    encoder = Side()
+    assert pipeline.batch_for(encoder, (8, 6)) == pipeline.BATCH and not encoder.lengths
+    on_gpu: Any = Side()
+    on_gpu.device = "cuda:1"
+    clock = Ticking(16.0, 1.0)
+    on_gpu.before = clock.work
+    assert pipeline.batch_for(on_gpu, (8, 6), clock=clock) == 256
+
+
 # --- memory
 
 
