@@ -1,7 +1,7 @@
 """Embeddings of one Split by one encoder: made shard by shard, so that a killed run resumes, and read back mapped."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import Dataset, Split, SplitName
 from retrieval.embeddings import pipeline
 from retrieval.embeddings.pipeline import Tick
+from retrieval.embeddings.seen import Seen, Shared, slices_of
 from retrieval.encoders import configs, loading, preprocessing
 from retrieval.encoders.specs import Encoder, EncoderSpec, Layout
 from retrieval.encoders.weights import Weights
@@ -109,6 +110,27 @@ def embed(
     By the spec as the config file beside its weights rules. `variant` names a spec that differs from the catalogue's,
     so that neither takes the other's place on disk.
     """
+    making = by_shards(dataset, size, split_name, spec, roots, variant=variant, device=device, progress=progress)
+    return next(made for made in making if made is not None)
+
+
+def by_shards(
+    dataset: Dataset,
+    size: int,
+    split_name: SplitName,
+    spec: EncoderSpec,
+    roots: Roots,
+    *,
+    variant: str = "",
+    device: str = "auto",
+    progress: Progress | None = None,
+    shared: Shared | None = None,
+) -> Generator[Embeddings | None, None, None]:
+    """As `embed`, a shard at a time: None after each, and the Embeddings at last.
+
+    Who stops asking, and closes this, finds the shards again. `shared` is what several encoders of one split that are
+    asked in turn have in common.
+    """
     spec = configs.at_hand(spec, roots)
     split = open_split(dataset, size, split_name, roots)
     weights = loading.identify(spec, roots)
@@ -116,26 +138,30 @@ def embed(
     key, what = _key(split, spec, variant), f"the embeddings of {dataset.title} by {spec.title}"
     if found is not None:
         _tidy(roots, key, what)
-        return found
+        yield found
+        return
     with artifacts.lock(roots.cache / f"{key}.lock", what=what):
         made = stored(split, spec, weights, roots, variant=variant)  # by another process, just now
         if made is None:
             encoder = _encoder(split, spec, roots, device)
             loading.check_same(spec, weights.digest, encoder.weights_digest)
-            _make(split, encoder, roots, key, _mark(split, spec, weights.digest), progress)
+            mark = _mark(split, spec, weights.digest)
+            yield from _make(_Making(split, encoder, roots, key, mark, progress, shared))
             made = stored(split, spec, weights, roots, variant=variant)
     if made is None:
         raise RuntimeError(f"{key} was written but cannot be read back")
-    return made
+    yield made
 
 
 def _encoder(split: Split, spec: EncoderSpec, roots: Roots, device: str) -> Encoder:
     """The encoder for all pictures of a split, which are of one side: by a graph where that is worth its making."""
-    plane = split.images.shape[2:] if split.dataset.ndim == 3 else split.images.shape[1:]
-    pixels = preprocessing.pixels_for(spec, split.dataset.ndim)
     pictures = len(split) * (split.images.shape[1] if split.dataset.ndim == 3 else 1)
-    side = preprocessing.seen_side(plane, pixels)
-    return loading.load(spec, roots, device=device, side=side, convert=pictures >= WORTH_CONVERTING)
+    return loading.load(spec, roots, device=device, side=_seen_side(split, spec), convert=pictures >= WORTH_CONVERTING)
+
+
+def _seen_side(split: Split, spec: EncoderSpec) -> tuple[int, int]:
+    plane = split.images.shape[2:] if split.dataset.ndim == 3 else split.images.shape[1:]
+    return preprocessing.seen_side(plane, preprocessing.pixels_for(spec, split.dataset.ndim))
 
 
 def embed_pictures(
@@ -143,44 +169,39 @@ def embed_pictures(
     pictures: np.ndarray,
     *,
     ndim: int = 2,
+    batch: int | None = None,
+    seen: Seen | None = None,
     tick: Tick | None = None,
     note: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Raw vectors float32 [N, D] of uint8 pictures of one size [N, H, W] or [N, H, W, 3], in batches.
 
-    `tick` gets the share that is done, between 0 and 1, after every batch but the last; `note` the batches' size.
+    Args:
+        batch: Pictures in one; as many as the encoder likes, if left out.
+        seen: Where other encoders have left these pictures as they saw them, or will look for them.
+        tick: Gets the share that is done, between 0 and 1, after every batch but the last.
+        note: Gets the batches' size.
     """
     pixels = preprocessing.pixels_for(encoder.spec, ndim)
-    vectors, batch = pipeline.embed_in_batches(encoder, pictures, pixels, batch=pipeline.batch_of(encoder), tick=tick)
+    given, pixels = seen.pictures(pictures, pixels) if seen is not None else (pictures, pixels)
+    batch = batch or pipeline.batch_of(encoder)
+    vectors, batch = pipeline.embed_in_batches(encoder, given, pixels, batch=batch, tick=tick)
     if note is not None:
         note(batch)
     return vectors
 
 
-def embed_volumes(
-    encoder: Encoder, volumes: np.ndarray, *, tick: Tick | None = None, note: Callable[[int], None] | None = None
-) -> np.ndarray:
+def embed_volumes(encoder: Encoder, volumes: np.ndarray, *, seen: Seen | None = None, **named: Any) -> np.ndarray:
     """Vectors float32 [N, S, D] of uint8 volumes [N, D, H, W], one row a slice; identical slices are embedded once.
 
-    `tick` and `note` as for `embed_pictures`.
+    `seen` and what else is `named` as for `embed_pictures`.
     """
     if encoder.spec.options.get("whole_volume"):
         return encoder.embed(volumes)[:, None]
     pixels = preprocessing.pixels_for(encoder.spec, 3)
-    slices = np.stack([preprocessing.seen_slices(volume, pixels) for volume in volumes])
-    flat = slices.reshape(-1, *slices.shape[2:])
-    unique, places = _distinct(flat)
-    vectors = embed_pictures(encoder, flat[unique], ndim=3, tick=tick, note=note)
-    return vectors[places].reshape(*slices.shape[:2], -1)
-
-
-def _distinct(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the first of each set of identical pictures, and for every picture its place among them."""
-    rows = np.ascontiguousarray(pictures).reshape(len(pictures), -1)
-    numbers: dict[bytes, int] = {}
-    places = np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in rows])
-    _, first = np.unique(places, return_index=True)
-    return first, places
+    slices = seen.slices(volumes, pixels) if seen is not None else slices_of(volumes, pixels)
+    vectors = embed_pictures(encoder, slices.distinct, ndim=3, seen=seen, **named)
+    return vectors[slices.places].reshape(*slices.shape, -1)
 
 
 def _key(split: Split, spec: EncoderSpec, variant: str) -> str:
@@ -191,21 +212,64 @@ def _mark(split: Split, spec: EncoderSpec, weights_digest: str) -> str:
     return fingerprint_of(split.dataset, split.size, split.name, spec, data=split.digest, weights=weights_digest)
 
 
-def _make(split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, progress: Progress | None) -> None:
-    step = VOLUMES_IN_SHARD if split.dataset.ndim == 3 else PICTURES_IN_SHARD
-    shards = []
-    for start in range(0, len(split), step):
-        stop = min(start + step, len(split))
-        tick = _tick(progress, encoder, split, start, stop)
-        shards.append(_shard(split, encoder, roots, key, mark, start, stop, tick))
-        pipeline.give_back(split.images)
-        tick(1.0)
+@dataclass(frozen=True, eq=False)
+class _Making:
+    """One split by one encoder, under way."""
+
+    split: Split
+    encoder: Encoder
+    roots: Roots
+    key: str
+    mark: str
+    progress: Progress | None
+    shared: Shared | None
+
+
+def _make(making: _Making) -> Iterator[None]:
+    """Every shard in turn, then all as one file."""
+    split, encoder, roots = making.split, making.encoder, making.roots
+    shards: list[artifacts.Artifact] = []
+    for shard in _shards_of(making):
+        shards.append(shard)
+        yield None
     vectors = [shard.arrays["vectors"] for shard in shards]
     rows = artifacts.Rows((len(split), *vectors[0].shape[1:]), np.dtype(np.float32), vectors)
     batches = min(shard.meta.get("batch", len(split)) for shard in shards)
     meta = {**_provenance(encoder), "batch": batches}
-    artifacts.save(roots.cache, key, arrays={"vectors": rows}, fingerprint=mark, meta=meta)
-    shutil.rmtree(_shards(roots, key), ignore_errors=True)
+    artifacts.save(roots.cache, making.key, arrays={"vectors": rows}, fingerprint=making.mark, meta=meta)
+    shutil.rmtree(_shards(roots, making.key), ignore_errors=True)
+
+
+def _shards_of(making: _Making) -> Iterator[artifacts.Artifact]:
+    """The shards, memory-mapped: as an earlier run left them, else embedded now, in the batches of the one before.
+
+    So a run that is taken up goes on in the batches that it was begun in, and memory that was too small once is not
+    tried again; only the first shard of all looks for the best size.
+    """
+    split = making.split
+    step = VOLUMES_IN_SHARD if split.dataset.ndim == 3 else PICTURES_IN_SHARD
+    bounds = [(start, min(start + step, len(split))) for start in range(0, len(split), step)]
+    found = {start: _stored_shard(making, start, stop) for start, stop in bounds}
+    batch = next((_batch(shard, making.encoder) for shard in found.values() if shard is not None), None)
+    for start, stop in bounds:
+        tick = _tick(making.progress, making.encoder, split, start, stop)
+        shard = found.pop(start)
+        if shard is None:
+            batch = batch or pipeline.batch_for(making.encoder, _seen_side(split, making.encoder.spec))
+            shard = _embedded_shard(making, start, stop, batch, tick)
+        batch = _batch(shard, making.encoder) or batch
+        pipeline.give_back(split.images)
+        tick(1.0)
+        yield shard
+
+
+def _batch(shard: artifacts.Artifact, encoder: Encoder) -> int | None:
+    """The batch that a shard was made in, if it was made as this encoder would: on such a device, by such a runtime."""
+    return shard.meta.get("batch") if shard.meta.get("ran") == _ran(encoder) else None
+
+
+def _ran(encoder: Encoder) -> str:
+    return f"{getattr(encoder, 'runtime', 'numpy')} on {getattr(encoder, 'device', 'cpu').split(':')[0]}"
 
 
 def _tidy(roots: Roots, key: str, what: str) -> None:
@@ -230,32 +294,34 @@ def _tick(progress: Progress | None, encoder: Encoder, split: Split, start: int,
     return tick
 
 
-def _shard(
-    split: Split, encoder: Encoder, roots: Roots, key: str, mark: str, start: int, stop: int, tick: Tick
-) -> artifacts.Artifact:
-    """The vectors of items start to stop, memory-mapped: as an earlier run left them, else embedded now.
+def _stored_shard(making: _Making, start: int, stop: int) -> artifacts.Artifact | None:
+    """The vectors of items start to stop as an earlier run left them; their meta says in which batches it made them."""
+    key, mark = _shard_key(making, start), _shard_mark(making, start, stop)
+    return artifacts.load((making.roots.cache,), key, fingerprint=mark)
 
-    Their meta says in which batches they were made.
-    """
-    shard_key = f"{key}.shards/{start:08d}"
-    shard_mark = artifacts.fingerprint(whole=mark, start=start, stop=stop)
-    found = artifacts.load((roots.cache,), shard_key, fingerprint=shard_mark)
+
+def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Tick) -> artifacts.Artifact:
+    """The vectors of items start to stop, embedded now, written and read back."""
+    batches: list[int] = []
+    embed_items = embed_volumes if making.split.dataset.ndim == 3 else embed_pictures
+    items, seen = making.split.images[start:stop], making.shared.at(start) if making.shared else None
+    vectors = embed_items(making.encoder, items, batch=batch, seen=seen, tick=tick, note=batches.append)
+    check_finite(making.encoder.spec, vectors, f"the items {start} to {stop - 1}")
+    meta = {"batch": min(batches), "ran": _ran(making.encoder)} if batches else {}
+    key, mark = _shard_key(making, start), _shard_mark(making, start, stop)
+    artifacts.save(making.roots.cache, key, arrays={"vectors": vectors}, fingerprint=mark, meta=meta)
+    found = _stored_shard(making, start, stop)
     if found is None:
-        vectors, batches = _finite(encoder, split, start, stop, tick)
-        meta = {"batch": min(batches)} if batches else {}
-        artifacts.save(roots.cache, shard_key, arrays={"vectors": vectors}, fingerprint=shard_mark, meta=meta)
-        found = artifacts.load((roots.cache,), shard_key, fingerprint=shard_mark)
-    if found is None:
-        raise RuntimeError(f"{shard_key} was written but cannot be read back")
+        raise RuntimeError(f"{key} was written but cannot be read back")
     return found
 
 
-def _finite(encoder: Encoder, split: Split, start: int, stop: int, tick: Tick) -> tuple[np.ndarray, list[int]]:
-    embed_items = embed_volumes if split.dataset.ndim == 3 else embed_pictures
-    batches: list[int] = []
-    vectors = embed_items(encoder, split.images[start:stop], tick=tick, note=batches.append)
-    check_finite(encoder.spec, vectors, f"the items {start} to {stop - 1}")
-    return vectors, batches
+def _shard_key(making: _Making, start: int) -> str:
+    return f"{making.key}.shards/{start:08d}"
+
+
+def _shard_mark(making: _Making, start: int, stop: int) -> str:
+    return artifacts.fingerprint(whole=making.mark, start=start, stop=stop)
 
 
 def check_finite(spec: EncoderSpec, vectors: np.ndarray, what: str) -> None:

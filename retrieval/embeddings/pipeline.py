@@ -1,16 +1,19 @@
 """From pictures to vectors in batches: preparing one overlaps with the forward of another; results keep their order.
 
 A network that runs on all cores takes one batch at a time, while a thread prepares the next. A graph that runs on one
-core takes as many as there are cores, each prepared and forwarded by one thread, so that none waits for another.
+core takes as many as there are cores, each prepared and forwarded by one thread, so that none waits for another. For a
+GPU all cores prepare parts of batches, one thread copies whole ones to it, and two ask for their features.
 """
 
 import logging
 import mmap
 import sys
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import closing
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,10 +24,24 @@ log = logging.getLogger(__name__)
 
 BATCH = 64  # for what names none itself: larger ones are no faster on a CPU
 
-Pictures = np.ndarray | Sequence[np.ndarray]
+_LEAST, _MOST = 16, 512  # between these a batch is measured
+_GAIN = 1.05  # what twice the batch has to bring
+_PART = 16  # pictures that one of several threads prepares at a time
+_TOO_SMALL = ("bad_alloc", "allocate memory", "out of memory", "ALLOC_FAILED")  # words of the C++ side
+
 Tick = Callable[[float], None]
 Given = TypeVar("Given")
 Made = TypeVar("Made")
+
+
+class Pictures(Protocol):
+    """uint8 pictures of one size, indexed batch by batch: in memory, on a disk, or made as they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, asked: slice, /) -> Any:
+        """[N, H, W] or [N, H, W, 3], or a sequence of pictures."""
+        ...
 
 
 def batch_of(encoder: Encoder) -> int:
@@ -32,16 +49,51 @@ def batch_of(encoder: Encoder) -> int:
     return getattr(encoder, "batch", BATCH)
 
 
+def batch_for(encoder: Encoder, side: tuple[int, int], *, clock: Callable[[], float] = time.perf_counter) -> int:
+    """The batch for many pictures that reach the network at this height and width: on a GPU it is measured."""
+    on_gpu = getattr(encoder, "device", "cpu").startswith("cuda")
+    return measured_batch(encoder, side, clock=clock) if on_gpu else batch_of(encoder)
+
+
+def measured_batch(encoder: Encoder, side: tuple[int, int], *, clock: Callable[[], float]) -> int:
+    """The batch from which a larger one gains little, or for which memory is too small; tried on seeded noise.
+
+    Args:
+        clock: Seconds, looked at before and after the calls that are timed.
+    """
+    batch, rate = _LEAST, 0.0
+    while True:
+        try:
+            faster = _rate(encoder, side, batch, clock)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return max(_LEAST, batch // 2)
+        if faster < _GAIN * rate:
+            return batch // 2
+        if batch == _MOST:
+            return batch
+        batch, rate = 2 * batch, faster
+
+
+def _rate(encoder: Encoder, side: tuple[int, int], batch: int, clock: Callable[[], float]) -> float:
+    """Pictures a second in batches of this size, after one that is not counted: a new shape is prepared for."""
+    noise = np.random.default_rng(0).integers(0, 256, (batch, *side, 3), np.uint8)
+    encoder.embed(noise)
+    calls = max(2, _LEAST * 8 // batch)
+    before = clock()
+    for _ in range(calls):
+        encoder.embed(noise)
+    return calls * batch / max(clock() - before, 1e-9)
+
+
 def embed_in_batches(
     encoder: Encoder, pictures: Pictures, pixels: Pixels, *, batch: int, tick: Tick | None = None
 ) -> tuple[np.ndarray, int]:
     """Raw vectors, float32 [N, D], of uint8 pictures of one size, and the batch that they were made in.
 
-    After running out of memory all is done again in batches half as large, down to one picture; the log says so.
-
-    Args:
-        pictures: Indexed batch by batch, so that they may lie on a disk or be decoded as they are asked for.
-        tick: Gets the share that is done, between 0 and 1, after every batch but the last.
+    After running out of memory all is done again in batches half as large, down to one picture; the log says so. `tick`
+    gets the share that is done, between 0 and 1, after every batch but the last.
     """
     while True:
         try:
@@ -58,8 +110,9 @@ def is_out_of_memory(error: Exception) -> bool:
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)):
         return True
-    said = str(error)
-    return isinstance(error, RuntimeError) and ("bad_alloc" in said or "allocate memory" in said)
+    # ONNX Runtime's errors are RuntimeErrors by their name alone.
+    by_a_runtime = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
+    return by_a_runtime and any(words in str(error) for words in _TOO_SMALL)
 
 
 def give_back(mapped: np.ndarray) -> None:
@@ -73,20 +126,44 @@ def give_back(mapped: np.ndarray) -> None:
 
 def _vectors(encoder: Encoder, pictures: Pictures, pixels: Pixels, batch: int) -> Iterator[np.ndarray]:
     starts = range(0, len(pictures), batch)
-    at_once = min(getattr(encoder, "at_once", 1), len(starts))
+    at_once, preparers = getattr(encoder, "at_once", 1), getattr(encoder, "preparers", 1)
 
     def prepared(start: int) -> np.ndarray:
         return seen_batch(pictures[start : start + batch], pixels)
 
-    if len(starts) == 1:
+    if len(starts) == 1 and preparers <= 1:
         yield encoder.embed(prepared(0))
-    elif at_once > 1:
-        yield from _in_order(lambda start: encoder.embed(prepared(start)), starts, threads=at_once)
+    elif not preparers:
+        yield from _in_order(lambda start: encoder.embed(prepared(start)), starts, threads=min(at_once, len(starts)))
+    elif at_once == 1:
+        with closing(_in_order(prepared, starts, threads=1)) as seen:
+            yield from map(encoder.embed, seen)
     else:
-        yield from (encoder.embed(seen) for seen in _in_order(prepared, starts, threads=1))
+        with closing(_batches(pictures, pixels, batch, preparers)) as seen:
+            yield from _brought(encoder, seen, at_once)
 
 
-def _in_order(work: Callable[[Given], Made], items: Iterable[Given], *, threads: int) -> Iterator[Made]:
+def _batches(pictures: Pictures, pixels: Pixels, batch: int, threads: int) -> Generator[np.ndarray, None, None]:
+    """Batches as seen, in order, each prepared in parts by several threads."""
+    total = len(pictures)
+    bounds = [(start, min(start + batch, total)) for start in range(0, total, batch)]
+    parts = [slice(at, min(at + _PART, end)) for start, end in bounds for at in range(start, end, _PART)]
+    together: list[np.ndarray] = []
+    with closing(_in_order(lambda part: seen_batch(pictures[part], pixels), parts, threads=threads)) as seen:
+        for part, prepared in zip(parts, seen, strict=True):
+            together.append(prepared)
+            if part.stop == total or part.stop % batch == 0:
+                yield np.concatenate(together)
+                together.clear()
+
+
+def _brought(encoder: Any, batches: Iterable[np.ndarray], at_once: int) -> Iterator[np.ndarray]:
+    """Vectors of batches that one thread brings to the device before others ask for them, so that it never waits."""
+    with closing(_in_order(encoder.bring, batches, threads=1)) as there:
+        yield from _in_order(encoder.embed, there, threads=at_once)
+
+
+def _in_order(work: Callable[[Given], Made], items: Iterable[Given], *, threads: int) -> Generator[Made, None, None]:
     """What `work` makes of each item, in order, by so many threads; a bounded number lies ahead of what is taken."""
     waiting: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(threads) as pool:

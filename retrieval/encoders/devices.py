@@ -21,6 +21,21 @@ def named(device: str) -> tuple[str, ...]:
     return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count())) or ("cpu",)
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def overlap(device: str) -> tuple[int, int]:
+    """How a torch network's batches overlap: calls at once, and threads that prepare pictures for them.
+
+    On a GPU two calls run side by side, so that it computes one batch while another is launched or fetched, and every
+    core prepares. On a CPU a network has all cores for itself, and one thread prepares the next batch.
+    """
+    return (2, cores()) if device.startswith("cuda") else (1, 1)
+
+
 def on_cpu(device: str) -> bool:
     """Whether a device is the CPU."""
     if device != "auto":

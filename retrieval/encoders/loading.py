@@ -1,5 +1,6 @@
 """One loader per library: spec and weights in, Encoder out."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -95,6 +96,21 @@ def load(
     if side is None or spec.runtime != "onnx" or not devices.on_cpu(device):
         return _by_torch(spec, found, roots, devices.ready(device))
     return _by_graph(spec, found, roots, side, convert) or _by_torch(spec, found, roots, devices.ready("cpu"))
+
+
+def fitting(specs: Sequence[EncoderSpec], *, device: str = "auto") -> list[list[EncoderSpec]]:
+    """Specs in groups, in order, whose networks fill together what networks may; one that is larger stands alone."""
+    room = memory.room("cpu" if devices.on_cpu(device) else devices.ready(device))
+    groups: list[list[EncoderSpec]] = []
+    filled = 0
+    for spec in specs:
+        needed = memory.needed(spec.parameters, spec.weights.bytes if spec.weights else 0)
+        if not groups or filled + needed > room:
+            groups.append([])
+            filled = 0
+        groups[-1].append(spec)
+        filled += needed
+    return groups
 
 
 def _by_graph(

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ Arithmetic = tuple[tuple[Callable[[Any, Any], Any], Any], ...]
 
 # In every key, whatever their value. Fields added since are left out at their default, so that what is stored stays.
 _ALWAYS = ("size", "at_least", "interpolation", "depth", "scale", "mean", "std", "channels")
+
+
+# What does not change a picture's size, and so is another encoder's own affair.
+_OF_VALUES = ("channels", "scale", "mean", "std")
 
 
 def pixels_for(spec: EncoderSpec, ndim: int) -> Pixels:
@@ -44,6 +49,13 @@ def seen_picture(picture: np.ndarray, pixels: Pixels) -> np.ndarray:
     return middle(picture, pixels.crop, halved=pixels.centre) if pixels.crop else picture
 
 
+def apart(pixels: Pixels) -> tuple[Pixels, Pixels]:
+    """The two halves of pixels: how a picture comes to its size, then what is done to its values."""
+    own = vars(Pixels())
+    geometry = replace(pixels, **{name: own[name] for name in _OF_VALUES})
+    return geometry, replace(Pixels(), **{name: getattr(pixels, name) for name in _OF_VALUES})
+
+
 def seen_side(plane: tuple[int, ...], pixels: Pixels) -> tuple[int, int]:
     """Height and width at which pictures of this shape, [H, W] or [H, W, 3], reach the network."""
     height, width = seen_picture(np.zeros(plane, np.uint8), pixels).shape[:2]
@@ -63,7 +75,17 @@ def seen_batch(pictures: Sequence[np.ndarray] | np.ndarray, pixels: Pixels) -> n
 
     C is 3 (grey is repeated), or for `native` channels what the pictures have.
     """
-    return _channels(np.stack([seen_picture(picture, pixels) for picture in pictures]), pixels)
+    return _channels(seen_pictures(pictures, pixels), pixels)
+
+
+def seen_pictures(pictures: Sequence[np.ndarray] | np.ndarray, pixels: Pixels) -> np.ndarray:
+    """uint8 pictures of one size, each [H, W] or [H, W, 3], at the size at which the network sees them, [N, S, S(, 3)].
+
+    Always a copy, so that what is read from a mapped file is read here.
+    """
+    if apart(pixels)[0] == Pixels() and isinstance(pictures, np.ndarray):
+        return np.array(pictures)  # at once, where none changes its size
+    return np.stack([seen_picture(picture, pixels) for picture in pictures])
 
 
 def arithmetic(pixels: Pixels, bring: Callable[[np.ndarray], Any] = np.asarray) -> Arithmetic:

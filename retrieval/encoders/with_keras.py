@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from retrieval.encoders import devices
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.encoders.weights import Weights, unreadable
-from retrieval.encoders.with_torch import values_on
+from retrieval.encoders.with_torch import bring, values_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +22,15 @@ class KerasEncoder:
     network: Any
     device: str
     runtime: str = "torch"
+    at_once: int = 1
+    preparers: int = 1
 
-    def embed(self, pictures: np.ndarray) -> np.ndarray:
-        """Pictures as seen, uint8 [N, S, S, 3], to raw features, float32 [N, dim]; normalised on the device."""
+    def bring(self, pictures: np.ndarray) -> Any:
+        """Pictures as seen, uint8 [N, S, S, 3], brought to the device, for `embed`."""
+        return bring(self.device, pictures)
+
+    def embed(self, pictures: Any) -> np.ndarray:
+        """Pictures as seen, uint8 [N, S, S, 3], or what `bring` made of them, to raw features, float32 [N, dim]."""
         return self._features(values_on(self.device, pictures, self.spec))
 
     def features(self, inputs: np.ndarray) -> np.ndarray:
@@ -77,7 +84,8 @@ def load(spec: EncoderSpec, weights: Weights, *, device: str) -> KerasEncoder:
     with torch.device(device), keras.device(device):
         network = build(include_top=False, weights=None, pooling="avg", input_shape=(None, None, 3))
         _fill(network, Path(str(weights.path)))
-    return KerasEncoder(spec=spec, weights_digest=weights.digest, network=network, device=device)
+    at_once, preparers = devices.overlap(device)
+    return KerasEncoder(spec, weights.digest, network, device, at_once=at_once, preparers=preparers)
 
 
 def _fill(network: Any, path: Path) -> None:

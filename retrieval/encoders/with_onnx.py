@@ -5,7 +5,6 @@ only if it gives what the network gives.
 """
 
 import logging
-import os
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from retrieval import artifacts, provenance
-from retrieval.encoders import preprocessing
+from retrieval.encoders import devices, preprocessing
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.roots import Roots
 
@@ -43,6 +42,7 @@ class OnnxEncoder:
         bytes: Of the graph.
         at_once: Calls of `embed` that may run side by side: one for each core, so that none waits for another.
         batch: Pictures of one call at which it is quickest.
+        preparers: Threads that prepare pictures for the calls: none, each call's own thread does it.
     """
 
     spec: EncoderSpec
@@ -52,6 +52,7 @@ class OnnxEncoder:
     bytes: int
     at_once: int
     batch: int
+    preparers: int = 0
     runtime: str = "onnx"
     device: str = "cpu"
 
@@ -130,12 +131,7 @@ def _opened(spec: EncoderSpec, weights_digest: str, side: Side, graph: bytes) ->
     options.log_severity_level = 3  # errors, which are raised as well
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     batch = min(64, max(4, _PIXELS_AT_ONCE // (side[0] * side[1])))
-    return OnnxEncoder(spec, weights_digest, side, session, len(graph), at_once=_cores(), batch=batch)
-
-
-def _cores() -> int:
-    allowed = getattr(os, "sched_getaffinity", None)  # Linux has it
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
+    return OnnxEncoder(spec, weights_digest, side, session, len(graph), at_once=devices.cores(), batch=batch)
 
 
 def _exported(encoder: Any, side: Side) -> bytes:

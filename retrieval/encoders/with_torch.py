@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.encoders import checkpoints, layouts, preprocessing, steps
+from retrieval.encoders import checkpoints, devices, layouts, preprocessing, steps
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.encoders.weights import Weights, unreadable
 
@@ -24,6 +24,8 @@ class TorchEncoder:
         network: In evaluation mode, on the device.
         forward: Pictures [N, 3, S, S] to what the first step takes, by the network.
         tensors: Of the steps.
+        at_once: Calls of `embed` that may run side by side.
+        preparers: Threads that prepare pictures for these calls.
     """
 
     spec: EncoderSpec
@@ -33,9 +35,15 @@ class TorchEncoder:
     forward: Callable[[Any], Any]
     tensors: Mapping[str, Any] = field(default_factory=dict)
     runtime: str = "torch"
+    at_once: int = 1
+    preparers: int = 1
 
-    def embed(self, pictures: np.ndarray) -> np.ndarray:
-        """Pictures as seen, uint8 [N, S, S, 3], to raw features, float32 [N, dim]; normalised on the device."""
+    def bring(self, pictures: np.ndarray) -> Any:
+        """Pictures as seen, uint8 [N, S, S, 3], brought to the device, for `embed`."""
+        return bring(self.device, pictures)
+
+    def embed(self, pictures: Any) -> np.ndarray:
+        """Pictures as seen, uint8 [N, S, S, 3], or what `bring` made of them, to raw features, float32 [N, dim]."""
         return self._features(values_on(self.device, pictures, self.spec))
 
     def features(self, inputs: np.ndarray) -> np.ndarray:
@@ -55,15 +63,21 @@ class TorchEncoder:
         return steps.apply(self.spec.steps, self.forward(values.permute(0, 3, 1, 2)), self.tensors).float()
 
 
-def values_on(device: str, pictures: np.ndarray, spec: EncoderSpec) -> Any:
-    """Pictures as seen, uint8 [N, S, S, 3], as normalised float32 values on a device; a GPU does not wait for them."""
+def bring(device: str, pictures: Any) -> Any:
+    """Pictures as seen, uint8 [N, S, S, 3], as a tensor on a device; a GPU does not wait for them."""
     import torch
 
+    if isinstance(pictures, torch.Tensor):  # brought before
+        return pictures
     values = torch.from_numpy(np.ascontiguousarray(pictures))
-    if device.startswith("cuda"):
-        values = values.pin_memory().to(device, non_blocking=True)
-    bring = partial(_brought, device=device)
-    return preprocessing.normalise(values.float(), preprocessing.arithmetic(preprocessing.normalisation(spec), bring))
+    return values.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else values
+
+
+def values_on(device: str, pictures: Any, spec: EncoderSpec) -> Any:
+    """Pictures as seen, or brought before, as normalised float32 values [N, S, S, 3] on a device."""
+    values = bring(device, pictures).float()
+    constants = partial(_brought, device=device)
+    return preprocessing.normalise(values, preprocessing.arithmetic(preprocessing.normalisation(spec), constants))
 
 
 def _brought(constant: np.ndarray, *, device: str) -> Any:
@@ -103,4 +117,14 @@ def encoder(
     """The encoder of a filled network, brought to its device with its steps' tensors."""
     moved = {name: tensor.to(device) for name, tensor in tensors.items()}
     network = network.eval().to(device)
-    return TorchEncoder(spec, weights.digest, device, network=network, forward=forward, tensors=moved)
+    at_once, preparers = devices.overlap(device)
+    return TorchEncoder(
+        spec,
+        weights.digest,
+        device,
+        network=network,
+        forward=forward,
+        tensors=moved,
+        at_once=at_once,
+        preparers=preparers,
+    )

@@ -42,6 +42,7 @@ class Entry:
         pictures: Pictures (or volumes) that are still to be embedded.
         bytes: About what will be written.
         seconds: About how long it takes, on two processor cores.
+        embedding: How much of that its pictures take.
     """
 
     cell: Cell
@@ -51,6 +52,7 @@ class Entry:
     pictures: int
     bytes: int
     seconds: float
+    embedding: float = 0.0
 
 
 STUDY = Selection(
@@ -142,4 +144,5 @@ def _to_do(one: Cell, roots: Roots, *, shared: bool) -> Entry:
         cause = "Data, weights or rules are others than those that its stored result was computed with."
         state = {"state": "stale", "cause": cause, "remedy": "It is computed anew."}
     written = pictures * search.vector_bytes(one, roots) + lists
-    return Entry(one, **state, pictures=pictures, bytes=written, seconds=search.estimate(one, roots, shared=shared))
+    seconds, rest = search.estimate(one, roots, shared=shared), search.estimate(one, roots, shared=True)
+    return Entry(one, **state, pictures=pictures, bytes=written, seconds=seconds, embedding=max(0.0, seconds - rest))

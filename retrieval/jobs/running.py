@@ -1,10 +1,15 @@
-"""Do what a plan says, cell by cell, and tell how far it is. What was finished stays, however a run ends."""
+"""Do what a plan says, cell by cell, and tell how far it is. What was finished stays, however a run ends.
+
+With the first cell that needs a dataset's pictures as an encoder sees them, all cells are embedded that need the same.
+"""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from retrieval.cells import Cell
+from retrieval.embeddings.together import embed_together, geometry
 from retrieval.errors import Busy, RetrievalError
 from retrieval.evaluation import evaluate
 from retrieval.jobs import manifests
@@ -22,7 +27,7 @@ class Step:
         number, of: Which one it is, counted from 1, of how many.
         words: What is being done.
         share: Of this cell, 0 to 1.
-        rate: Pictures a second that are embedded for this cell; None where not known yet.
+        rate: Pictures a second that are embedded, for this cell and those embedded with it; None where not known yet.
         left: Seconds until all is done, by the estimates of the plan and the time so far; None where not known yet.
     """
 
@@ -75,9 +80,11 @@ class _Work:
     done: list[Cell] = field(default_factory=list)
     failed: list[tuple[Cell, str, str]] = field(default_factory=list)
     lines: dict[Cell, Line] = field(default_factory=dict)
-    past: float = 0.0  # estimated seconds of the entries that are behind
+    past: float = 0.0  # estimated seconds of what is behind
     cell_began: float = 0.0
     cell_share: float = 0.0
+    together: tuple[Entry, ...] = ()  # what is being embedded at once, while that is under way
+    embedded: dict[Cell, float] = field(default_factory=dict)  # what was, and the seconds that it took of the whole
 
     def __post_init__(self) -> None:
         self.manifest: Manifest = manifests.begin(self.roots, device=self.device)
@@ -87,15 +94,11 @@ class _Work:
     def do(self, entry: Entry, *, again: bool = False) -> bool:
         """Compute one entry; whether it is settled, done or failed: not where another process holds what it needs."""
         began = self.cell_began = time.monotonic()
-        self.cell_share = 0.0
+        self.cell_share, shared = 0.0, 0.0
         try:
             self._tell(entry, "Reading data and weights.", 0.0)
-            evaluate(
-                entry.cell,
-                self.roots,
-                device=self.device,
-                progress=lambda words, share: self._tell(entry, words, share),
-            )
+            shared = self._embed_together(entry)
+            evaluate(entry.cell, self.roots, device=self.device, progress=partial(self._tell, entry))
         except Busy:
             state, error = "busy", None
         except RetrievalError as caught:
@@ -104,9 +107,48 @@ class _Work:
         else:
             self.done.append(entry.cell)
             state, error = "done", None
-        self.past += entry.seconds if again or state != "busy" else 0.0
-        self._note(entry, state, time.monotonic() - began, str(error or ""))
+        self.past += self._left_of(entry) if again or state != "busy" else 0.0
+        spent = time.monotonic() - began - shared + self.embedded.get(entry.cell, 0.0)
+        self._note(entry, state, spent, str(error or ""))
         return state != "busy"
+
+    def _embed_together(self, entry: Entry) -> float:
+        """Embed this cell and all to come that see the same pictures; the seconds that it took, none where none does.
+
+        What goes wrong with one of them is said when its turn comes.
+        """
+        mates = self._mates(entry)
+        if len(mates) < 2:
+            return 0.0
+        began, self.together = time.monotonic(), mates
+        data, size, specs = entry.cell.data, entry.cell.size, [mate.cell.spec for mate in mates]
+        for side in ("train", "test"):
+            told = partial(self._tell, entry)
+            embed_together(data, size, side, specs, self.roots, device=self.device, progress=told)
+        took, whole = time.monotonic() - began, sum(mate.embedding for mate in mates)
+        self.together = ()
+        self.past += whole
+        self.embedded |= {mate.cell: took * mate.embedding / whole if whole else 0.0 for mate in mates}
+        return took
+
+    def _mates(self, entry: Entry) -> tuple[Entry, ...]:
+        """The entries that still have pictures to embed, of the same split, that their encoders see as this one's."""
+        cell = entry.cell
+        if not entry.pictures or cell in self.embedded:
+            return ()
+        return tuple(
+            other
+            for other in self.entries
+            if other.pictures
+            and other.cell not in self.lines
+            and other.cell not in self.embedded
+            and (other.cell.dataset, other.cell.size) == (cell.dataset, cell.size)
+            and geometry(other.cell.spec, cell.data.ndim) == geometry(cell.spec, cell.data.ndim)
+        )
+
+    def _left_of(self, entry: Entry) -> float:
+        """Estimated seconds of an entry, without what was embedded with others."""
+        return entry.seconds - (entry.embedding if entry.cell in self.embedded else 0.0)
 
     def _note(self, entry: Entry, state: str, seconds: float, error: str) -> None:
         rate = round(entry.pictures / seconds, 3) if state == "done" and entry.pictures and seconds else None
@@ -116,14 +158,16 @@ class _Work:
     def _tell(self, entry: Entry, words: str, share: float) -> None:
         self.cell_share = _onward(self.cell_share, share, entry)
         spent = time.monotonic() - self.cell_began
-        rate = self.cell_share * entry.pictures / spent if spent > 1 and self.cell_share and entry.pictures else None
+        pictures = sum(mate.pictures for mate in self.together or (entry,))
+        rate = self.cell_share * pictures / spent if spent > 1 and self.cell_share and pictures else None
         number = self.entries.index(entry) + 1
         step = Step(entry.cell, number, len(self.entries), words, self.cell_share, rate, self._left(entry))
         self.report(step)
 
     def _left(self, entry: Entry) -> float | None:
         """By how much longer or shorter than estimated the run has taken so far; unknown for its first second."""
-        spent, behind = time.monotonic() - self.began, self.past + self.cell_share * entry.seconds
+        under_way = sum(mate.embedding for mate in self.together) or self._left_of(entry)
+        spent, behind = time.monotonic() - self.began, self.past + self.cell_share * under_way
         if spent < 1 or behind <= 0:
             return None
         return max(0.0, self.whole - behind) * spent / behind

@@ -224,14 +224,15 @@ def test_a_killed_run_goes_on_where_it_was_killed(empty_roots: Roots, tmp_path: 
     assert not shards.exists()
 
 
-def interrupted(roots: Roots) -> Path:
-    """Leave one finished shard behind, as an interrupted run does; its array."""
+def interrupted(roots: Roots, at: float = 0.0) -> Path:
+    """Leave one finished shard behind, as a run does that is interrupted at this share; its array."""
 
     class Interrupted(Exception):
         pass
 
     def stop(words: str, share: float) -> None:
-        raise Interrupted
+        if share >= at:
+            raise Interrupted
 
     with pytest.raises(Interrupted):
         embedding.embed(PHANTOMS, 64, "test", PIXELS, roots, progress=stop)
@@ -256,6 +257,64 @@ def test_a_damaged_shard_is_made_again(damage: str, empty_roots: Roots, counted:
     made = embedding.embed(PHANTOMS, 64, "test", PIXELS, empty_roots)
     assert sum(counted) == 150
     assert np.array_equal(made.vectors, open_split(PHANTOMS, 64, "test", empty_roots).images.reshape(150, -1))
+
+
+@pytest.mark.usefixtures("fifties")
+def test_memory_that_was_too_small_once_is_not_tried_again_and_a_resumed_run_goes_on_as_the_first(
+    empty_roots: Roots, tmp_path: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    whole = builtin.BuiltinEncoder.embed
+    refused: list[int] = []
+
+    def embed(self: builtin.BuiltinEncoder, inputs: np.ndarray) -> np.ndarray:
+        if len(inputs) > 20 and len(counted) >= 1:
+            refused.append(len(inputs))
+            raise MemoryError
+        return whole(self, inputs)
+
+    monkeypatch.setattr(builtin.BuiltinEncoder, "embed", embed)
+    undisturbed = dataclasses.replace(empty_roots, cache=tmp_path / "undisturbed")
+    made = embedding.embed(PHANTOMS, 64, "test", PIXELS, undisturbed)
+    assert counted == [50] + [16, 16, 16, 2] * 2 and refused == [50, 32]
+    assert made.meta["batch"] == 16
+
+    class Stopped(Exception):
+        pass
+
+    def stop(words: str, share: float) -> None:
+        if share >= 2 / 3:
+            raise Stopped
+
+    counted.clear()
+    refused.clear()
+    with pytest.raises(Stopped):
+        embedding.embed(PHANTOMS, 64, "test", PIXELS, empty_roots, progress=stop)
+    assert len(refused) == 2
+    embedding.embed(PHANTOMS, 64, "test", PIXELS, empty_roots)
+    assert counted == [50] + [16, 16, 16, 2] * 2 and len(refused) == 2
+    files = [vectors_file(roots, PHANTOMS, 64, "test", PIXELS).read_bytes() for roots in (empty_roots, undisturbed)]
+    assert files[0] == files[1]
+
+
+@pytest.mark.usefixtures("fifties")
+@pytest.mark.parametrize(("runtime", "batches"), [("numpy", [7] * 7 + [1]), ("onnx", [50])])
+def test_a_batch_is_measured_once_and_then_read_from_the_shards_of_such_a_device(
+    runtime: str, batches: list[int], empty_roots: Roots, counted: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[tuple[int, int]] = []
+
+    def measured(encoder: builtin.BuiltinEncoder, side: tuple[int, int]) -> int:
+        asked.append(side)
+        return 7
+
+    monkeypatch.setattr(pipeline, "batch_for", measured)
+    interrupted(empty_roots, at=1 / 3)
+    assert asked == [(64, 64)] and counted == [7] * 7 + [1]
+    counted.clear()
+    monkeypatch.setattr(pipeline, "batch_for", lambda encoder, side: 64)
+    monkeypatch.setattr(builtin.BuiltinEncoder, "runtime", runtime, raising=False)
+    embedding.embed(PHANTOMS, 64, "test", PIXELS, empty_roots)
+    assert counted == batches * 2
 
 
 @pytest.mark.usefixtures("fifties")
@@ -355,4 +414,4 @@ def test_how_they_were_made_is_recorded_beside_them(empty_roots: Roots):
     embedding.embed(PHANTOMS, 64, "test", PIXELS, empty_roots)
     manifest = artifacts.read_json(empty_roots.cache / "embeddings/phantoms/64/pixels/test.json")
     assert manifest is not None
-    assert {"retrieval", "python", "numpy", "date", "device"} == manifest["meta"].keys()
+    assert {"retrieval", "python", "numpy", "date", "runtime", "device", "batch"} == manifest["meta"].keys()

@@ -1,11 +1,13 @@
 """How much memory there is, what limits it, and what a network fills."""
 
+import dataclasses
 import os
 from pathlib import Path
 
 import pytest
 
-from retrieval.encoders import memory
+from retrieval.encoders import loading, memory
+from retrieval.encoders.catalogue import find_encoder
 
 GIGABYTE = 1 << 30
 
@@ -69,3 +71,22 @@ def test_parameters_and_buffers_are_counted():
     import torch
 
     assert memory.held(torch.nn.BatchNorm2d(10)) == 4 * 40 + 8  # its counter is a whole number of 8 bytes
+
+
+@pytest.mark.parametrize(
+    ("room", "groups"),
+    [
+        (10_000, [["a", "b", "c", "d"]]),
+        (2_500, [["a", "b"], ["c", "d"]]),
+        (800, [["a"], ["b"], ["c"], ["d"]]),  # each is larger, and stands alone
+        (4_100, [["a", "b", "c"], ["d"]]),
+    ],
+)
+def test_networks_are_grouped_as_memory_has_room_for_them(
+    room: int, groups: list[list[str]], monkeypatch: pytest.MonkeyPatch
+):
+    sizes = {"a": 250, "b": 300, "c": 400, "d": 201}  # parameters, of four bytes each
+    specs = [dataclasses.replace(find_encoder("resnet50"), name=name, parameters=size) for name, size in sizes.items()]
+    monkeypatch.setattr(loading.memory, "room", lambda device: room)
+    found = loading.fitting(specs, device="cpu")
+    assert [[spec.name for spec in group] for group in found] == groups

@@ -1,10 +1,13 @@
+import time
+
 import pytest
 
 from retrieval import artifacts, evaluation
 from retrieval.embeddings import embedding
-from retrieval.jobs import manifests
+from retrieval.jobs import manifests, running
 from retrieval.jobs.plan import Selection, plan
 from retrieval.jobs.running import Step, run
+from retrieval.roots import Roots
 
 SELECTION = Selection(("phantoms",), (), ("pixels", "histogram"), ("paper", "cosine"))
 
@@ -20,6 +23,53 @@ def test_a_run_computes_what_is_to_do_and_tells_how_far_it_is(empty_roots):
     shares = [step.share for step in steps if step.number == 1]
     assert shares == sorted(shares)
     assert 0 <= shares[0] <= shares[-1] <= 1
+
+
+def test_what_sees_the_same_pictures_is_embedded_together(empty_roots, tmp_path, monkeypatch):
+    asked: list[tuple[str, list[str]]] = []
+    steps: list[Step] = []
+    real = running.embed_together
+
+    def embed_together(data, size, side, specs, roots, **named):
+        asked.append((side, [spec.name for spec in specs]))
+        real(data, size, side, specs, roots, **named)
+        for spec in specs:
+            key = embedding.key_of(data, size, side, spec)
+            assert (roots.cache / f"{key}.json").exists()
+
+    monkeypatch.setattr(running, "embed_together", embed_together)
+    monkeypatch.setattr(embedding, "PICTURES_IN_SHARD", 100)
+    outcome = run(plan(SELECTION, empty_roots), empty_roots, report=steps.append)
+    assert asked == [("train", ["pixels", "histogram"]), ("test", ["pixels", "histogram"])]
+    assert len(outcome.done) == 4
+    shares = [step.share for step in steps if step.number == 1]
+    assert shares == sorted(shares) and shares[-1] == 1.0 and len(set(shares)) > 10
+    words = [step.words for step in steps if step.number == 1]
+    assert any("histogram" in said for said in words) and any("pixels" in said for said in words)
+    assert not any("train" in step.words or "test" in step.words for step in steps if step.number > 1)
+    apart = Roots(data=(), weights=None, precomputed=tmp_path / "none", cache=tmp_path / "apart")
+    for one in outcome.done:
+        files = [embedding.key_of(one.data, one.size, side, one.spec) + ".vectors.npy" for side in ("train", "test")]
+        evaluation.evaluate(one, apart)
+        assert all((apart.cache / file).read_bytes() == (empty_roots.cache / file).read_bytes() for file in files)
+
+
+def test_a_manifest_shares_out_the_time_of_what_was_embedded_together(empty_roots, monkeypatch):
+    real = running.embed_together
+
+    def slowly(*args, **named):
+        time.sleep(0.5)
+        real(*args, **named)
+
+    monkeypatch.setattr(running, "embed_together", slowly)
+    began = time.monotonic()
+    run(plan(SELECTION, empty_roots), empty_roots, report=lambda step: None)
+    spent = time.monotonic() - began
+    (manifest,) = manifests.read_all(empty_roots)
+    seconds = {line["cell"].split("/", 2)[2]: line["seconds"] for line in manifest["cells"]}
+    assert sum(seconds.values()) <= spent
+    assert seconds["pixels/paper"] > 0.1 and seconds["histogram/paper"] > 0.1  # of one second for both
+    assert all(line["rate"] for line in manifest["cells"] if line["pictures"])
 
 
 def test_a_manifest_says_what_ran(empty_roots):
