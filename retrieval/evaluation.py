@@ -19,7 +19,7 @@ from retrieval.datasets.specs import Split
 from retrieval.embeddings import embedding
 from retrieval.embeddings.embedding import Embeddings, Progress
 from retrieval.encoders import configs, loading, weights
-from retrieval.errors import BadInput, UnknownName
+from retrieval.errors import BadInput, RetrievalError
 from retrieval.groups import Groups, find_groups
 from retrieval.groups import fingerprint_of as groups_fingerprint
 from retrieval.ranking import neighbours as ranked
@@ -139,7 +139,7 @@ def is_current(result: Result, roots: Roots) -> bool:
     """Whether a Result is what would be computed now; without data or weights at hand, those that it names count."""
     try:
         cell = named(**asdict(result.cell))
-    except UnknownName:  # a dataset or an extractor that this version no longer has
+    except RetrievalError:  # a dataset or an extractor that this version no longer has, or does not compare so
         return False
     try:
         settled = _settled(cell, result, roots)

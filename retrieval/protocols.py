@@ -42,6 +42,7 @@ class Protocol:
         k: How many neighbours the metrics read.
         depth: How many neighbours are stored.
         source: Where it is defined.
+        exact: Whether it takes float32 features only, since its numbers are set beside published ones.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Protocol:
     space: Space = Space()
     k: int = 5
     depth: int = 100
+    exact: bool = False
 
     @property
     def score_name(self) -> str:
@@ -71,6 +73,7 @@ PROTOCOLS = (
         about="Euclidean distance between raw feature vectors; a volume is the concatenation of its slices' vectors.",
         similarity="euclidean",
         source="arXiv 2409.09430, as its code runs it",
+        exact=True,
     ),
     Protocol(
         name="cosine",

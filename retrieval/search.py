@@ -12,7 +12,7 @@ from retrieval.datasets import opening, relevance
 from retrieval.datasets.specs import Split
 from retrieval.embeddings import embedding
 from retrieval.embeddings.embedding import Progress
-from retrieval.encoders import configs, loading, preprocessing, weights
+from retrieval.encoders import configs, devices, loading, preprocessing, weights
 from retrieval.encoders.specs import Pixels
 from retrieval.errors import BadInput, RetrievalError, UnknownName
 from retrieval.evaluation import Marks
@@ -93,7 +93,8 @@ def readiness(cell: Cell, roots: Roots) -> Readiness:
     """What a cell can answer now, and what is missing; cheap, and without torch."""
     if not opening.is_at_hand(cell.data, cell.size, roots):
         return _unavailable(opening.describe_missing(cell.data, cell.size, roots))
-    uploads = weights.state(cell.spec, roots) == "ready" and cell.data.ndim == 2
+    lacking = _lacking(cell, roots)
+    uploads = lacking is None and cell.data.ndim == 2
     try:
         parts = evaluation.marks(cell, roots)
         if not parts.verified:
@@ -103,9 +104,9 @@ def readiness(cell: Cell, roots: Roots) -> Readiness:
     except RetrievalError as error:
         return _unavailable(error)
     if stored:
-        return _stored(cell, roots, uploads)
-    if weights.state(cell.spec, roots) != "ready":
-        return _unavailable(weights.missing(cell.spec))
+        return _stored(cell, roots, lacking)
+    if lacking is not None:
+        return _unavailable(lacking)
     seconds = estimate(cell, roots)
     message = "This combination has not been computed yet."
     if seconds <= A_MINUTE:
@@ -252,13 +253,21 @@ def _unavailable(error: RetrievalError) -> Readiness:
     return Readiness("unavailable", False, error.message, error.remedy, 0.0)
 
 
-def _stored(cell: Cell, roots: Roots, uploads: bool) -> Readiness:
+def _lacking(cell: Cell, roots: Roots) -> RetrievalError | None:
+    """What embedding a picture lacks: the weights, or a device for their precision; None where nothing does."""
+    if weights.state(cell.spec, roots) != "ready":
+        return weights.missing(cell.spec)
+    return devices.refusal(cell.spec)
+
+
+def _stored(cell: Cell, roots: Roots, lacking: RetrievalError | None) -> Readiness:
     """Sampled queries are ready; say what an upload would still need."""
-    if cell.data.ndim == 3 or (uploads and embedded(cell, "train", roots)):
-        return Readiness("ready", uploads, "", "", 0.0)
-    if not uploads:
-        missing = weights.missing(cell.spec)
-        return Readiness("ready", False, f"Sampled pictures only: {missing.message}", missing.remedy, 0.0)
+    if cell.data.ndim == 3:
+        return Readiness("ready", False, "", "", 0.0)
+    if lacking is not None:
+        return Readiness("ready", False, f"Sampled pictures only: {lacking.message}", lacking.remedy, 0.0)
+    if embedded(cell, "train", roots):
+        return Readiness("ready", True, "", "", 0.0)
     seconds = estimate(cell, roots)
     note = f"The first upload embeds the gallery, in about {plain_time(seconds)}."
     return Readiness("ready", True, note, "" if seconds <= A_MINUTE else _command(cell), 0.0)

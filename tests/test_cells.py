@@ -7,7 +7,7 @@ import pytest
 from retrieval.cells import Cell, cell, grid
 from retrieval.datasets.catalogue import DATASETS
 from retrieval.encoders.catalogue import ENCODERS
-from retrieval.errors import UnknownName
+from retrieval.errors import Unavailable, UnknownName
 from retrieval.protocols import PROTOCOLS
 
 
@@ -51,6 +51,17 @@ def test_an_extractor_that_cannot_take_the_items_is_refused_and_those_that_can_a
     listed = caught.value.remedy.split("Valid: ")[1].removesuffix(".").split(", ")
     assert listed == [spec.name for spec in ENCODERS if spec.takes(ndim)]
     assert encoder not in listed
+
+
+def test_in_bfloat16_nothing_is_compared_as_in_the_study():
+    with pytest.raises(Unavailable) as caught:
+        cell("breastmnist", 28, "resnet50.bf16", "paper")
+    assert "not compared under the protocol paper" in caught.value.message
+    assert "Choose resnet50, the same network in float32" in caught.value.remedy
+    assert "paper" not in caught.value.remedy and "whitening" in caught.value.remedy
+    assert cell("breastmnist", 28, "resnet50.bf16").protocol == "cosine"
+    assert cell("breastmnist", 28, "resnet50.bf16", "pca-64").key == "breastmnist/28/resnet50.bf16/pca-64"
+    assert not any("." in address.encoder for address in grid())
 
 
 def test_the_grid_holds_every_meaningful_cell_once():

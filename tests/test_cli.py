@@ -352,6 +352,20 @@ def test_precompute_lists_computes_and_has_nothing_left_to_do(run, empty_roots):
     assert [cell["state"] for cell in json.loads(again.stdout)["cells"]] == ["done", "done"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("verify", "--encoder", "efficientnet_lite0.bf16"), "not compared under the protocol paper"),
+        (("embed", "--dataset", "phantoms", "--size", 64, "--encoder", "efficientnet_lite0.bf16"), "is for a GPU"),
+    ],
+)
+def test_in_bfloat16_nothing_is_verified_nor_run_on_a_processor(run, empty_roots, words, said):
+    device = ("--device", "cpu", "--format", "json")
+    error = _document(run(*words, *device, roots=empty_roots), code=1)["error"]
+    assert said in error["message"]
+    assert "Choose efficientnet_lite0, the same network in float32" in error["remedy"]
+
+
 def test_precompute_says_what_is_missing_and_what_to_do(run, empty_roots):
     done = run("precompute", "--datasets", "phantoms", "--encoders", "uni", roots=empty_roots)
     assert done.returncode == 1
@@ -366,6 +380,8 @@ def test_precompute_says_what_is_missing_and_what_to_do(run, empty_roots):
         (("--sizes", "big"), "no size in pixels"),
         (("--study", "--encoders", "uni"), "its own extractors"),
         (("--protocols", "tsne-2"), "t-SNE places only"),
+        (("--encoders", "resnet50.bf16"), "not compared under the protocol paper"),
+        (("--encoders", "resnet50.fp8"), "Did you mean 'resnet50.bf16'?"),
     ],
 )
 def test_precompute_refuses_what_makes_no_sense(run, empty_roots, words, said):

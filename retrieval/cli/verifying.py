@@ -14,7 +14,7 @@ from retrieval import artifacts, verification
 from retrieval.cells import cell
 from retrieval.cli.answering import DONE, SAID_NO, Form, give, saying_no, share_on_stderr
 from retrieval.cli.tables import table
-from retrieval.published import METRICS
+from retrieval.published import METRICS, PROTOCOL
 from retrieval.roots import Roots, roots_from_environment
 from retrieval.verification import Figure, Trial, Verification
 
@@ -96,7 +96,7 @@ def as_csv(found: Sequence[Verification]) -> str:
 def _verified(encoder: str | None, dataset: str, size: int, roots: Roots, device: str) -> list[Verification]:
     if encoder is None:
         return list(verification.verify_all(dataset, size, roots, device=device, progress=share_on_stderr()))
-    asked = cell(dataset, size, encoder)
+    asked = cell(dataset, size, encoder, PROTOCOL)
     return [verification.verify(asked, roots, device=device, progress=share_on_stderr())]
 
 

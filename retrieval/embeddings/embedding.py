@@ -63,7 +63,7 @@ def fingerprint_of(dataset: Dataset, size: int, split: str, spec: EncoderSpec, *
         architecture=f"{spec.library}:{spec.architecture}",
         pooling=spec.pooling,
         pixels=preprocessing.as_key(preprocessing.pixels_for(spec, dataset.ndim)),
-        precision="fp32",
+        precision=spec.precision,
         **_recipe(spec),
     )
 
@@ -338,4 +338,6 @@ def _provenance(encoder: Encoder) -> dict[str, Any]:
     runtime = getattr(encoder, "runtime", "numpy")
     ran = provenance.exporter() if runtime == "onnx" else {}
     made = {**provenance.versions(encoder.spec.library), **ran, "runtime": runtime, "device": device}
+    if encoder.spec.precision != "fp32":
+        made["precision"] = encoder.spec.precision
     return made | ({"settled": configs.as_record(encoder.spec)} if encoder.spec.settled else {})

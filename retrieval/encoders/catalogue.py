@@ -1,5 +1,8 @@
 """The feature extractors, one literal each. Adding one of a known library is one literal and no code."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from retrieval.encoders.literals import (
     baselines,
     medical_language,
@@ -39,8 +42,43 @@ ENCODERS: tuple[EncoderSpec, ...] = (
 
 
 def find_encoder(name: str) -> EncoderSpec:
-    """The spec of this name; UnknownName lists the valid ones."""
-    for spec in ENCODERS:
-        if spec.name == name:
-            return spec
-    raise UnknownName("extractor", name, [spec.name for spec in ENCODERS])
+    """The spec of this name, such as `resnet50`; or `resnet50.bf16`, the same network in bfloat16.
+
+    UnknownName lists the valid ones.
+    """
+    listed = {spec.name: spec for spec in ENCODERS}
+    if name in listed:
+        return listed[name]
+    plain, _, precision = name.rpartition(".")
+    network = plain in listed and listed[plain].library != "builtin"
+    if network and precision == "bf16":
+        return _in_bfloat16(listed[plain])
+    raise UnknownName("extractor", name, [*listed, *([f"{plain}.bf16"] if network else [])])
+
+
+def with_named(names: Iterable[str]) -> tuple[EncoderSpec, ...]:
+    """The catalogue, and after it the specs in another precision that are among these names."""
+    derived = (_derived(name) for name in dict.fromkeys(names) if "." in name)
+    return (*ENCODERS, *(spec for spec in derived if spec is not None))
+
+
+def _derived(name: str) -> EncoderSpec | None:
+    try:
+        return find_encoder(name)
+    except UnknownName:  # of a row that an earlier version left
+        return None
+
+
+def _in_bfloat16(spec: EncoderSpec) -> EncoderSpec:
+    """The same network and weights in bfloat16: by torch always, and never set beside the study's rows."""
+    title, _, rest = spec.title.removesuffix(")").partition(" (")
+    notes = [note for note in rest.split(", ") if note and note != "as in the study"]
+    return replace(
+        spec,
+        name=f"{spec.name}.bf16",
+        title=f"{title} ({', '.join([*notes, 'bf16'])})",
+        about=f"{spec.about} In bfloat16, on a GPU.",
+        study="",
+        precision="bf16",
+        runtime="torch",
+    )

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import Unavailable
 
 # The driver's device on Linux, in Windows' own Linux, and its library on Windows.
@@ -41,6 +42,16 @@ def on_cpu(device: str) -> bool:
     if device != "auto":
         return device == "cpu"
     return not any(Path(sign).exists() for sign in _SIGNS_OF_A_GPU) or ready(device) == "cpu"
+
+
+def refusal(spec: EncoderSpec, device: str = "auto") -> Unavailable | None:
+    """Why an encoder cannot run on a device; None where it can. Float32 runs everywhere, bfloat16 on a GPU."""
+    if spec.precision == "fp32" or not on_cpu(device):
+        return None
+    return Unavailable(
+        f"{spec.title} is for a GPU: on a processor bf16 is less exact and no faster.",
+        remedy=f"Choose {spec.plain}, the same network in float32, or a machine with an NVIDIA GPU.",
+    )
 
 
 def ready(device: str) -> str:

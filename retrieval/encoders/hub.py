@@ -214,7 +214,7 @@ def _page(spec: EncoderSpec) -> str:
 
 
 def _by_hand(spec: EncoderSpec) -> str:
-    return f"put the file into the folder {spec.name} of RETRIEVAL_WEIGHTS."
+    return f"put the file into the folder {spec.plain} of RETRIEVAL_WEIGHTS."
 
 
 @contextmanager

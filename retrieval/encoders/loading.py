@@ -65,8 +65,8 @@ def received(spec: EncoderSpec, path: Path | None, roots: Roots) -> weights.Weig
 def load_encoder(spec_name: str, roots: Roots, *, device: str = "auto", side: with_onnx.Side | None = None) -> Encoder:
     """The Encoder of this name, ready to embed, on `cpu`, `cuda`, `cuda:1` or (`auto`) the GPU if there is one.
 
-    float32 throughout: TensorFloat-32 is switched off, since reduced precision changes most neighbour lists. `side` as
-    for `load`.
+    float32 unless the name says otherwise: TensorFloat-32 is switched off, since reduced precision changes most
+    neighbour lists. `side` as for `load`.
     """
     return load(find_encoder(spec_name), roots, device=device, side=side)
 
@@ -88,9 +88,15 @@ def load(
         side: Height and width at which every picture will reach the network: on a CPU, a stored graph for it serves
             where the spec asks for one, without torch. None: pictures of any side, by torch.
         convert: Whether such a graph is made where there is none.
+
+    Raises:
+        Unavailable: There are no weights; or the spec's precision is for a GPU, and this device is none.
     """
     if spec.library == "builtin":
         return builtin.load(spec)
+    refusal = devices.refusal(spec, device)
+    if refusal is not None:
+        raise refusal
     spec = configs.at_hand(spec, roots)
     found = identify(spec, roots)
     if side is None or spec.runtime != "onnx" or not devices.on_cpu(device):
@@ -166,5 +172,6 @@ def _key(spec: EncoderSpec, found: weights.Weights, device: str) -> str:
         layout=asdict(spec.layout),
         steps=[asdict(step) for step in spec.steps],
         weights=(str(found.path), found.digest),
+        precision=spec.precision,
         device=device,
     )

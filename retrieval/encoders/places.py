@@ -29,13 +29,13 @@ def locate(spec: EncoderSpec, roots: Roots) -> Path | None:
 
 def kept(spec: EncoderSpec, source: WeightsSource, roots: Roots) -> Path:
     """Where the product keeps a file that it fetched from an address."""
-    return roots.cache / "weights" / spec.name / Path(source.filename).name
+    return roots.cache / "weights" / spec.plain / Path(source.filename).name
 
 
 def _found(spec: EncoderSpec, source: WeightsSource, roots: Roots) -> Iterator[Path]:
     kin = _kin(spec, source)
     if roots.weights is not None:
-        yield from filter(None, (_below(roots.weights / one.name, source) for one in kin))
+        yield from filter(None, (_below(roots.weights / one.plain, source) for one in kin))
     packaged = _in_package(source)
     if packaged is not None:
         yield packaged
@@ -48,7 +48,7 @@ def _found(spec: EncoderSpec, source: WeightsSource, roots: Roots) -> Iterator[P
 
 def _kin(spec: EncoderSpec, source: WeightsSource) -> list[EncoderSpec]:
     """The encoder, and those of the catalogue that differ from it in other things than their weights."""
-    others = (one for one in catalogue.ENCODERS if one.name != spec.name and one.weights is not None)
+    others = (one for one in catalogue.ENCODERS if one.name != spec.plain and one.weights is not None)
     return [spec, *(one for one in others if one.weights == source)]
 
 

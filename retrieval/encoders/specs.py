@@ -10,6 +10,7 @@ from retrieval.pictures.resampling import Interpolation
 
 Library = Literal["keras", "timm", "open_clip", "transformers", "builtin"]
 Runtime = Literal["torch", "onnx"]
+Precision = Literal["fp32", "bf16"]
 Domain = Literal["general", "language", "biomedical", "pathology", "radiology", "retina", "skin", "baseline"]
 
 
@@ -224,6 +225,8 @@ class EncoderSpec:
         rules: What the publisher's config file settles of it, where one lies beside the weights.
         runtime: What runs it on a CPU: for convolutions, graphs for ONNX Runtime are several times faster than torch.
             Features agree, so it is in no fingerprint.
+        precision: Of the network's arithmetic; `fp32` in a literal. Another one is another encoder, with a name, a
+            fingerprint and rows of its own: see `catalogue.find_encoder`.
         settled: What such a file has settled, by target; none in a literal, see `configs`.
     """
 
@@ -258,7 +261,13 @@ class EncoderSpec:
     on_purpose: str = ""
     rules: tuple[Rule, ...] = ()
     runtime: Runtime = "torch"
+    precision: Precision = "fp32"
     settled: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def plain(self) -> str:
+        """The name in float32: its weights lie under it, whatever the precision."""
+        return self.name.removesuffix(f".{self.precision}")
 
     def takes(self, ndim: int) -> bool:
         """Whether it can embed items of this many dimensions (2 or 3)."""

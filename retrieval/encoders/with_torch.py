@@ -1,6 +1,7 @@
 """What the encoders of timm, open_clip and transformers share: a torch network, strictly filled, and its steps."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -55,12 +56,21 @@ class TorchEncoder:
     def _features(self, values: Any) -> np.ndarray:
         import torch
 
-        with torch.inference_mode():
+        with torch.inference_mode(), arithmetic(self.spec, self.device):
             return self.graph(values).cpu().numpy()
 
     def graph(self, values: Any) -> Any:
         """Normalised values [N, S, S, 3] to raw features [N, dim], both tensors on the device."""
         return steps.apply(self.spec.steps, self.forward(values.permute(0, 3, 1, 2)), self.tensors).float()
+
+
+def arithmetic(spec: EncoderSpec, device: str) -> AbstractContextManager[Any]:
+    """Within it a network computes in the spec's precision; what needs more (norms, softmax) stays in float32."""
+    if spec.precision == "fp32":
+        return nullcontext()
+    import torch
+
+    return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
 
 
 def bring(device: str, pictures: Any) -> Any:

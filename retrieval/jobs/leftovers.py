@@ -7,6 +7,7 @@ weights are not at hand.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from retrieval import artifacts, evaluation, results
 from retrieval.cells import Cell, cell
@@ -15,6 +16,7 @@ from retrieval.datasets.catalogue import find_dataset
 from retrieval.embeddings import embedding
 from retrieval.encoders import configs, loading, weights, with_onnx
 from retrieval.encoders.catalogue import find_encoder
+from retrieval.encoders.specs import Precision
 from retrieval.errors import RetrievalError, UnknownName
 from retrieval.groups import fingerprint_of as groups_fingerprint
 from retrieval.roots import Roots
@@ -131,7 +133,7 @@ def _mark(key: str, roots: Roots) -> str | None:
 
 def _expected_embeddings(dataset: str, size: str, encoder: str, split: str, roots: Roots) -> str | None:
     """The fingerprint that would be made now; None for an unknown name; empty where it cannot be told."""
-    if "." in encoder:  # a variant, made to be compared with
+    if _is_variant(encoder):
         return ""
     try:
         data, spec = find_dataset(dataset), find_encoder(encoder)
@@ -144,6 +146,12 @@ def _expected_embeddings(dataset: str, size: str, encoder: str, split: str, root
         return None
     except RetrievalError:
         return ""
+
+
+def _is_variant(encoder: str) -> bool:
+    """Whether a folder's name is that of a variant (`uni.32`), made to be compared with, and of no encoder's own."""
+    _, point, last = encoder.rpartition(".")
+    return bool(point) and last not in get_args(Precision)
 
 
 def _expected_neighbours(dataset: str, size: str, encoder: str, protocol: str, side: str, roots: Roots) -> str | None:

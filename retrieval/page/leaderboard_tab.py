@@ -16,9 +16,9 @@ from starlette.routing import Route
 from retrieval import results
 from retrieval.cells import cell
 from retrieval.datasets.catalogue import DATASETS
-from retrieval.encoders.catalogue import ENCODERS
+from retrieval.encoders.catalogue import with_named
 from retrieval.encoders.specs import EncoderSpec
-from retrieval.errors import RetrievalError, UnknownName
+from retrieval.errors import RetrievalError
 from retrieval.leaderboard import (
     BLIND,
     MAJORITY,
@@ -99,15 +99,16 @@ def routes(roots: Roots) -> list[Route]:
 
 def page_document(rows: tuple[Row, ...]) -> dict[str, Any]:
     """What the script draws: numbers rounded to what is shown, by position of their metric, so that it stays small."""
-    metrics = metric_names(rows)
+    metrics, named = metric_names(rows), {row.encoder for row in rows}
+    specs = with_named(sorted(named))
     return {
         "metrics": [_metric(name) for name in metrics],
         "titles": {
             "dataset": {dataset.name: dataset.title for dataset in DATASETS},
-            "encoder": _TITLES | {spec.name: spec.title for spec in ENCODERS},
+            "encoder": _TITLES | {spec.name: spec.title for spec in specs},
             "source": _SOURCES,
         },
-        "extractors": {spec.name: _known(spec) for spec in ENCODERS if spec.name in {row.encoder for row in rows}},
+        "extractors": {spec.name: _known(spec) for spec in specs if spec.name in named},
         "rows": [_row(row, metrics) for row in rows],
     }
 
@@ -201,7 +202,7 @@ def _is_searchable(row: Row) -> bool:
         return False
     try:
         cell(row.dataset, row.size, row.encoder, row.protocol)
-    except UnknownName:
+    except RetrievalError:
         return False
     return True
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from retrieval.answers import ItemQuery
 from retrieval.cells import Cell, cell
 from retrieval.datasets.catalogue import find_dataset
-from retrieval.encoders.catalogue import ENCODERS
+from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.errors import BadInput, RetrievalError, UnknownName
 
 FEWEST, MOST = 1, 20
@@ -141,7 +141,9 @@ def _cell(words: Mapping[str, str], dataset: str, default: Cell) -> Cell:
     size = whole_number(words.get("size", fitting.size))
     if size is None:
         raise UnknownName(f"size of {dataset}", words["size"][:20], fitting.data.sizes)
-    return cell(dataset, size, words.get("encoder", fitting.encoder), words.get("protocol", fitting.protocol))
+    encoder = words.get("encoder", fitting.encoder)
+    usual = fitting.protocol if find_encoder(encoder).precision == "fp32" else None  # else the first that takes it
+    return cell(dataset, size, encoder, words.get("protocol", usual))
 
 
 def explain(error: RetrievalError) -> str:

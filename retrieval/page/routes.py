@@ -93,8 +93,12 @@ async def _receive(request: Request, *, desk: Desk) -> Response:
 
 
 def _extractors(request: Request, *, desk: Desk) -> Response:
-    """The menu's entries for a cell: asked for when the menu is opened, so that the page itself waits for no file."""
-    where = parse(request.query_params, desk.start).cell
+    """The menu's entries for a cell: asked for when the menu is opened, so that the page itself waits for no file.
+
+    They are the same whichever is chosen, be it one that the chosen protocol does not take.
+    """
+    words = {name: value for name, value in request.query_params.items() if name != "encoder"}
+    where = parse(words, desk.start).cell
     return JSONResponse({"extractors": extractors.entries(where, desk.roots)}, headers=NEVER)
 
 

@@ -62,15 +62,7 @@ def menus(keep_minutes: float) -> dict[str, Any]:
             }
             for data in DATASETS
         ],
-        "encoders": [
-            {
-                "name": spec.name,
-                "title": spec.title,
-                "takes": [ndim for ndim in (2, 3) if spec.takes(ndim)],
-                "domain": spec.domain,
-            }
-            for spec in ENCODERS
-        ],
+        "encoders": [extractors.offered(spec) for spec in ENCODERS],
         "domains": [list(pair) for pair in extractors.DOMAINS.items()],
         "protocols": [[protocol.name, protocol.title] for protocol in PROTOCOLS],
         "volumes": VOLUMES_LATER,
@@ -186,7 +178,8 @@ def no_upload(cell: Cell, readiness: Readiness) -> str:
     if cell.data.ndim == 3:
         return VOLUMES_LATER
     if readiness.state == "ready" and not readiness.uploads:
-        return _own_needs_weights(cell)
+        bound = cell.spec.precision != "fp32"  # to a device, besides its weights
+        return f"{readiness.message} {readiness.remedy}" if bound else _own_needs_weights(cell)
     return f"{readiness.message} {readiness.remedy}" if readiness.state == "ready" and readiness.remedy else ""
 
 

@@ -29,6 +29,9 @@ STATES = {
 }
 
 
+REDUCED = "efficientnet_lite0.bf16"
+
+
 @dataclass
 class Files:
     """A server of one file, in pieces, that can be told to take its time.
@@ -356,3 +359,19 @@ def test_opening_it_moves_nothing_and_it_fits_the_screen(elsewhere, open_page, m
     if width < 500:
         drawn(page, lambda: page.tap("[role=option][data-name=densenet121]"))
         assert extractors.chosen == "densenet121"
+
+
+def test_a_link_to_another_precision_is_in_the_menu_as_long_as_it_is_chosen(server, open_page, menu):
+    page = open_page(f"{server}/?dataset=phantoms&size=64&encoder={REDUCED}&item=test-1")
+    page.wait_for_function("(name) => document.querySelector('input[name=encoder]')?.value === name", arg=REDUCED)
+    extractors = menu(page)
+    assert extractors.box.input_value() == "EfficientNet-Lite0 (ImageNet, bf16)"
+    assert page.input_value("select[name=protocol]") == "cosine"
+    page.select_option("select[name=protocol]", "paper")
+    page.wait_for_function("() => document.querySelector('.refusal').textContent.includes('float32 only')")
+    extractors.open()
+    assert REDUCED in extractors.offered()
+    extractors.choose("pixels")
+    page.wait_for_function("() => new URLSearchParams(location.search).get('encoder') === 'pixels'")
+    extractors.open()
+    assert REDUCED not in extractors.offered()

@@ -367,6 +367,17 @@ def test_the_fingerprint_knows_data_weights_split_and_size():
     assert mark() == mark()
 
 
+def test_the_fingerprint_knows_the_precision_and_nothing_else_of_it():
+    def mark(spec: EncoderSpec) -> str:
+        return embedding.fingerprint_of(PHANTOMS, 64, "test", spec, data="d", weights="w")
+
+    assert mark(LITE) == "c32743c81e0d635fa9cbe8e0f874e321", "as ever: what is stored in float32 stays current"
+    reduced = find_encoder("efficientnet_lite0.bf16")
+    assert mark(reduced) != mark(LITE)
+    assert mark(dataclasses.replace(LITE, precision="bf16")) == mark(reduced)
+    assert embedding.key_of(PHANTOMS, 64, "test", reduced) == "embeddings/phantoms/64/efficientnet_lite0.bf16/test"
+
+
 def test_unverified_data_make_unverified_embeddings(empty_roots: Roots):
     dataset = put(empty_roots, "octmnist", {"train": 2, "val": 1, "test": 2})
     assert not embedding.embed(dataset, 28, "test", PIXELS, empty_roots).verified

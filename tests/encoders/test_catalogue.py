@@ -10,8 +10,8 @@ import pytest
 
 from retrieval.cells import cell
 from retrieval.datasets.catalogue import find_dataset
-from retrieval.encoders import loading, weights
-from retrieval.encoders.catalogue import ENCODERS, find_encoder
+from retrieval.encoders import loading, places, weights
+from retrieval.encoders.catalogue import ENCODERS, find_encoder, with_named
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import UnknownName
 from retrieval.roots import Roots
@@ -110,3 +110,47 @@ def test_a_literal_is_enough_for_an_extractor_to_be_known(tiny: EncoderSpec, lis
     assert loading.identify_or_expect(tiny, weighted).digest == tiny.weights.digest  # type: ignore[union-attr]
     with pytest.raises(UnknownName, match="tiny"):
         find_encoder("tinny")
+
+
+NETWORKS = [spec for spec in ENCODERS if spec.library != "builtin"]
+
+
+@pytest.mark.parametrize("spec", NETWORKS, ids=lambda spec: spec.name)
+def test_every_network_has_a_form_in_bfloat16_with_the_same_weights(spec: EncoderSpec, empty_roots: Roots):
+    reduced = find_encoder(f"{spec.name}.bf16")
+    assert (reduced.name, reduced.plain, spec.plain) == (f"{spec.name}.bf16", spec.name, spec.name)
+    assert (spec.precision, reduced.precision, reduced.runtime) == ("fp32", "bf16", "torch")
+    assert (reduced.weights, reduced.pixels, reduced.steps) == (spec.weights, spec.pixels, spec.steps)
+    assert "bf16" in reduced.title and "study" not in reduced.title and reduced.study == ""
+    assert find_encoder(reduced.name) == reduced
+    assert spec.weights is not None
+    assert places.kept(reduced, spec.weights, empty_roots) == places.kept(spec, spec.weights, empty_roots)
+    assert "bf16" not in weights.missing(reduced).remedy
+
+
+def test_titles_are_unique_in_every_precision():
+    titles = [spec.title for spec in ENCODERS] + [find_encoder(f"{spec.name}.bf16").title for spec in NETWORKS]
+    assert len(set(titles)) == len(titles)
+    assert find_encoder("resnet50.bf16").title == "ResNet50 (Keras, bf16)"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("resnet50.fp8", "'resnet50.bf16'"),
+        ("resnet5.bf16", "'resnet50'"),
+        ("pixels.bf16", "'pixels'"),
+        ("resnet50.bf16.bf16", "'resnet50'"),
+        ("resnet50.", "'resnet50'"),
+    ],
+)
+def test_another_precision_or_one_of_what_is_no_network_is_an_unknown_name(name: str, near: str):
+    with pytest.raises(UnknownName) as caught:
+        find_encoder(name)
+    assert near in caught.value.remedy
+
+
+def test_the_catalogue_is_plain_and_names_of_rows_may_add_to_it():
+    assert {spec.precision for spec in ENCODERS} == {"fp32"}
+    added = with_named(["uni", "resnet50.bf16", "gone.bf16", "uni.32", "resnet50.bf16"])
+    assert added == (*ENCODERS, find_encoder("resnet50.bf16"))

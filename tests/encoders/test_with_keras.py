@@ -107,6 +107,16 @@ def test_a_file_in_keras_layout_fills_the_network(network: Any, file: Path, inpu
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+def test_in_bfloat16_features_are_near_those_of_float32(file: Path, inputs: np.ndarray):
+    """On the CPU, which `loading` refuses: the arithmetic is torch's own on every device."""
+    spec, found = dataclasses.replace(SMALL, precision="bf16"), Weights(path=file, digest="", verified=False)
+    exact, reduced = load(file), with_keras.load(spec, found, device="cpu")
+    ours, theirs = reduced.features(inputs), exact.features(inputs)
+    assert ours.dtype == np.float32 and not np.array_equal(ours, theirs)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-2 * np.abs(theirs).max())
+    assert {variable.dtype for variable in reduced.network.variables} == {"float32"}
+
+
 def rename_tensor(stream: Any) -> None:
     stream["conv_dw_1_bn"].move("conv_dw_1_bn/gamma", "conv_dw_1_bn/gama")
 

@@ -155,6 +155,29 @@ def test_half_precision_files_are_read_and_widened(tmp_path: Path, tiny_tensors:
     assert tensors["a"].dtype == np.float32 and tensors["a"].tolist() == [1.5, -2.0]
 
 
+def test_in_bfloat16_features_are_near_and_of_a_network_of_their_own(
+    tiny: EncoderSpec, tiny_tensors: dict, listed: Callable, weighted: Roots, noise: np.ndarray
+):
+    """On the CPU, which `loading` refuses: the arithmetic is torch's own on every device."""
+    from safetensors.torch import save_file
+
+    listed(tiny)
+    assert weighted.weights is not None
+    path = weighted.weights / "tiny" / "tiny.safetensors"
+    path.parent.mkdir(parents=True)
+    save_file(tiny_tensors, path)
+    spec = find_encoder("tiny.bf16")
+    found = loading.identify(spec, weighted)
+    assert found == loading.identify(tiny, weighted), "the plain encoder's own file"
+    reduced, exact = with_timm.load(spec, found, device="cpu"), loading.load_encoder("tiny", weighted, device="cpu")
+    ours, theirs = reduced.features(noise), exact.features(noise)  # type: ignore[attr-defined]
+    assert ours.dtype == np.float32 and not np.array_equal(ours, theirs)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-2 * np.abs(theirs).max())
+    assert {parameter.dtype for parameter in reduced.network.parameters()} == {torch.float32}
+    assert np.array_equal(theirs, exact.features(noise)), "the other is as it was"  # type: ignore[attr-defined]
+    assert loading._key(spec, found, "cuda") != loading._key(tiny, found, "cuda")
+
+
 def test_embedding_switches_nothing_of_float32_off(lite: Any):
     import torch
 

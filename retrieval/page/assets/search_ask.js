@@ -64,7 +64,10 @@ function fillMenus(words) {
 // Only what fits the dataset is offered.
 function fillFitting(words) {
   const data = dataset();
-  offer(menus.encoders.filter((one) => one.takes.includes(data.ndim)), words.encoder);
+  const shown = value.extractor?.offered;
+  const listed = !shown || shown.name !== words.encoder || menus.encoders.some((one) => one.name === shown.name);
+  const encoders = listed ? menus.encoders : [...menus.encoders, shown]; // in another precision, by a link
+  offer(encoders.filter((one) => one.takes.includes(data.ndim)), words.encoder);
   const side = (size) => (data.ndim === 3 ? `${size} × ${size} × ${size}` : `${size} × ${size}`);
   fill(controls.size, [{options: data.sizes.map((size) => [size, side(size)])}], words.size);
   const any = [['', 'Any class'], ...data.classes.map((name, label) => [label, name])];
