@@ -1,34 +1,39 @@
 """From a file to a shard on the disk, against the bare forward of the fastest runtime, and against torch as it comes.
 
-Bare: the same graph on pictures that lie ready in memory, as many calls side by side as there are cores.
+Bare: the same graph on the same batches by as many threads, on pictures as seen that lie ready in memory.
 """
 
-import os
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks import random_networks
 from benchmarks.judging import Finding, in_turn, median, timed
+from benchmarks.serving import SHARED, environment
 from retrieval import artifacts
 from retrieval.datasets.catalogue import find_dataset
 from retrieval.embeddings import embedding, pipeline
-from retrieval.encoders import loading, preprocessing
+from retrieval.encoders import devices, loading, preprocessing
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.specs import Encoder
-from retrieval.jobs.plan import STUDY, cells_of
+from retrieval.errors import UnknownName
 from retrieval.pictures.item import read_item
 from retrieval.roots import Roots, roots_from_environment
 
 ROUNDS, SEED = 5, 0
 # name, side of the file's pictures, how many: a second or two of work
-CASES = (("efficientnet_lite0", 224, 384), ("densenet121", 28, 2048))
+CASES = (("efficientnet_lite0", 224, 256), ("densenet121", 28, 1536))
 JPEGS = Path("collections") / "MedNIST-12000.tar"  # beside the folder of data files, where there is one
-JPEG_SIDE = 64
+JPEG_SIDE, MOST_JPEGS = 64, 512
+
+ON_A_GPU = ("resnet50", "biomedclip", "uni")  # ResNet50, ViT-B/16, ViT-L/16
+ON_A_GPU_COUNT, GPU_ROUNDS = 4096, 3
 
 
 class Decoded(Sequence[np.ndarray]):
@@ -47,14 +52,14 @@ class Decoded(Sequence[np.ndarray]):
 
 
 def findings() -> list[Finding]:
-    """The ratios, for each network; what the study's grid would take as a note."""
-    roots = roots_from_environment()
+    """The ratios, for each network: on the CPU, and on a GPU where there is one."""
+    roots = roots_from_environment(environment())
     found: list[Finding] = []
     with tempfile.TemporaryDirectory() as folder:
         for name, side, count in CASES:
             found += _from_file(name, side, count, Path(folder), roots)
             found += _from_jpegs(name, count, Path(folder), roots)
-    return found
+        return found + _on_a_gpu(Path(folder))
 
 
 def _from_file(name: str, side: int, count: int, folder: Path, roots: Roots) -> list[Finding]:
@@ -63,12 +68,13 @@ def _from_file(name: str, side: int, count: int, folder: Path, roots: Roots) -> 
     works = {
         "whole": lambda: _shard(encoder, images, folder),
         "bare": _bare(encoder, images),
-        "eager": lambda: _eager(name, images[: count // 4], roots) * 4,
+        "eager": lambda: _eager(name, images[: count // 8], roots) * 8,
     }
-    times = {what: median(values) for what, values in in_turn(works, rounds=ROUNDS).items()}
+    times = _medians(works, ROUNDS)
     title = f"{encoder.spec.title}, {side} px"
-    ran = f"{encoder.runtime} on {encoder.device}"  # type: ignore[attr-defined]
-    note = f"{count} pictures, {ROUNDS} rounds, seed {SEED}; {ran}. {_grid(times, count)}"
+    note = (
+        f"{count} pictures, {ROUNDS} rounds, seed {SEED}; {_ran(encoder)}; {1000 * times['whole'] / count:.2f} ms each"
+    )
     least = 3.0 if side == 224 else None
     return [
         Finding(f"{title}: file to shard", times["whole"], "bare forward", times["bare"], 0.9, True, note=note),
@@ -78,15 +84,46 @@ def _from_file(name: str, side: int, count: int, folder: Path, roots: Roots) -> 
 
 def _from_jpegs(name: str, count: int, folder: Path, roots: Roots) -> list[Finding]:
     what = f"{find_encoder(name).title}, JPEGs of {JPEG_SIDE} px: file to shard"
-    places = (place.parent.parent / JPEGS for place in roots.data)
-    archive = next((place for place in places if place.is_file()), None)
+    archive = next((place for place in _archives(roots) if place.is_file()), None)
     if archive is None:
         return [Finding(what, None, note=f"not measured: there is no {JPEGS} beside the data")]
-    images = Decoded(_extracted(archive, min(count, 1024), folder / "jpegs"))
+    images = Decoded(_extracted(archive, folder / "jpegs")[:count])
     encoder = _fastest(name, JPEG_SIDE, roots)
     works = {"whole": lambda: _shard(encoder, images, folder), "bare": _bare(encoder, images[:])}
-    times = {which: median(values) for which, values in in_turn(works, rounds=ROUNDS).items()}
-    return [Finding(what, times["whole"], "bare forward", times["bare"], 0.8, True, note=f"{len(images)} pictures")]
+    times = _medians(works, ROUNDS)
+    note = f"{len(images)} pictures, {ROUNDS} rounds; {1000 * times['whole'] / len(images):.2f} ms each"
+    return [Finding(what, times["whole"], "bare forward", times["bare"], 0.8, True, note=note)]
+
+
+def _on_a_gpu(folder: Path) -> list[Finding]:
+    device = devices.named("auto")[0]
+    if device == "cpu":
+        return [Finding("file to shard on a GPU", None, note="not measured: no GPU")]
+    images = _mapped(folder / "gpu.npy", 224, ON_A_GPU_COUNT)
+    names = [f"{name}{precision}" for precision in ("", ".bf16") for name in ON_A_GPU]
+    return [_on(device, name, images, folder) for name in names]
+
+
+def _on(device: str, name: str, images: np.ndarray, folder: Path) -> Finding:
+    try:
+        spec = find_encoder(name)
+    except UnknownName as error:
+        return Finding(f"{name}: file to shard on {device}", None, note=f"not measured: {error.message}")
+    encoder = random_networks.network(spec, device)
+    works = {"whole": lambda: _shard(encoder, images, folder), "bare": _bare(encoder, images)}
+    times = _medians(works, GPU_ROUNDS)
+    note = f"{len(images)} pictures of 224 px, random weights; {len(images) / times['whole']:,.0f} pictures a second"
+    what = f"{spec.title}: file to shard on {device}"
+    return Finding(what, times["whole"], "bare forward", times["bare"], 0.85, True, note=note)
+
+
+def _medians(works: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    in_turn(works, rounds=1)  # warm
+    return {what: median(values) for what, values in in_turn(works, rounds=rounds).items()}
+
+
+def _ran(encoder: Any) -> str:
+    return f"{encoder.runtime} on {encoder.device}, batches of {pipeline.batch_of(encoder)}"
 
 
 def _fastest(name: str, side: int, roots: Roots) -> Encoder:
@@ -105,11 +142,12 @@ def _shard(encoder: Encoder, images: np.ndarray | Decoded, folder: Path) -> floa
     return timed(work)
 
 
-def _bare(encoder: Encoder, images: np.ndarray) -> Callable[[], float]:
-    """Seconds that the forward alone takes, on pictures as seen."""
+def _bare(encoder: Any, images: np.ndarray) -> Callable[[], float]:
+    """Seconds that the forward alone takes, on pictures as seen, which lie on its device where it can bring them."""
     seen = preprocessing.seen_batch(images, preprocessing.pixels_for(encoder.spec, 2))
     batch = pipeline.batch_of(encoder)
-    batches = [seen[start : start + batch] for start in range(0, len(seen), batch)]
+    bring = getattr(encoder, "bring", lambda pictures: pictures)
+    batches = [bring(seen[start : start + batch]) for start in range(0, len(seen), batch)]
     threads = getattr(encoder, "at_once", 1)
 
     def work() -> float:
@@ -132,19 +170,17 @@ def _mapped(path: Path, side: int, count: int) -> np.ndarray:
     return np.load(path, mmap_mode="r")
 
 
-def _extracted(archive: Path, count: int, folder: Path) -> list[Path]:
+def _archives(roots: Roots) -> list[Path]:
+    return [*(place.parent.parent / JPEGS for place in roots.data), SHARED / JPEGS]
+
+
+def _extracted(archive: Path, folder: Path) -> list[Path]:
     if not folder.is_dir():
         with tarfile.open(archive) as tar:
-            files = list(islice((member for member in tar if member.isfile() and member.name.endswith("jpeg")), count))
-            tar.extractall(folder, members=files, filter="data")
-    return sorted(folder.rglob("*.jpeg"))[:count]
-
-
-def _grid(times: dict[str, float], count: int) -> str:
-    """What the study's whole grid would take at this network's rate, were all others like it; a rough idea only."""
-    items = sum(sum(cell.data.counts[side] for side in ("train", "test")) for cell in cells_of(STUDY))
-    return f"{items:,} items of the study's grid at this rate: {items * times['whole'] / count / 3600:.0f} hours"
+            jpegs = (member for member in tar if member.isfile() and member.name.endswith("jpeg"))
+            tar.extractall(folder, members=list(islice(jpegs, MOST_JPEGS)), filter="data")
+    return sorted(folder.rglob("*.jpeg"))
 
 
 if __name__ == "__main__":
-    print(os.cpu_count(), findings())
+    print(*findings(), sep="\n")

@@ -17,7 +17,7 @@ KINDS = {
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has neither fork nor SIGKILL")
-@pytest.mark.parametrize("name", ["pictures"])
+@pytest.mark.parametrize("name", ["pictures", "volumes"])
 def test_nothing_is_lost_at_any_point_at_which_a_run_can_end(name: str, tmp_path: Path):
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
