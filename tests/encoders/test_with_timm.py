@@ -170,11 +170,11 @@ def test_in_bfloat16_features_are_near_and_of_a_network_of_their_own(
     found = loading.identify(spec, weighted)
     assert found == loading.identify(tiny, weighted), "the plain encoder's own file"
     reduced, exact = with_timm.load(spec, found, device="cpu"), loading.load_encoder("tiny", weighted, device="cpu")
-    ours, theirs = reduced.features(noise), exact.features(noise)  # type: ignore[attr-defined]
+    ours, theirs = reduced.features(noise), exact.features(noise)
     assert ours.dtype == np.float32 and not np.array_equal(ours, theirs)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-2 * np.abs(theirs).max())
     assert {parameter.dtype for parameter in reduced.network.parameters()} == {torch.float32}
-    assert np.array_equal(theirs, exact.features(noise)), "the other is as it was"  # type: ignore[attr-defined]
+    assert np.array_equal(theirs, exact.features(noise)), "the other is as it was"
     assert loading._key(spec, found, "cuda") != loading._key(tiny, found, "cuda")
 
 
