@@ -18,7 +18,7 @@ export RETRIEVAL_DATA RETRIEVAL_WEIGHTS
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help app test check bench reproduce missing
+.PHONY: help app test check bench reproduce gpu missing
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,8 @@ help: ## what can be made
 app: $(APP) ## serve the page
 	$(BIN)/python app.py
 
-test: $(TESTS) missing ## run every test but those of `make reproduce`
-	$(BIN)/python -m pytest -m "not reproduce"
+test: $(TESTS) missing ## run every test but those of `make reproduce` and `make gpu`
+	$(BIN)/python -m pytest -m "not reproduce and not gpu"
 
 check: $(TESTS) ## style, types, and who imports whom
 	$(BIN)/ruff check .
@@ -40,6 +40,9 @@ bench: $(TESTS) missing ## how fast it is, in ratios
 
 reproduce: $(TESTS) missing ## compute the study's rows anew, whole, and compare
 	$(BIN)/python -m pytest -m reproduce
+
+gpu: $(TESTS) ## run the tests that need an NVIDIA GPU
+	$(BIN)/python -m pytest -m gpu
 
 $(APP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \

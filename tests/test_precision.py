@@ -148,9 +148,9 @@ def test_a_plan_under_the_studys_protocol_is_refused_with_what_to_choose():
     assert "cosine, pca-256" in caught.value.remedy
 
 
-def test_a_gpu_embeds_in_bfloat16(empty_roots):
-    if ON_CPU:
-        pytest.skip("no NVIDIA GPU that torch can use: bfloat16 on one is not tried here")
+@pytest.mark.gpu
+def test_a_gpu_embeds_in_bfloat16(empty_roots, need):
+    need(not ON_CPU, "an NVIDIA GPU that torch can use")
     made = evaluation.embeddings(REDUCED, "test", empty_roots)
     plain = evaluation.embeddings(PLAIN, "test", empty_roots, device="cuda")
     assert made.meta["precision"] == "bf16" and made.meta["device"].startswith("cuda")
