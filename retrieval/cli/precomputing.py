@@ -18,6 +18,7 @@ from retrieval.roots import Roots, roots_from_environment
 from retrieval.search import plain_time
 
 _INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
+_PACES = {True: "at the pace of earlier runs here", False: "on two processor cores"}
 _COLUMNS = ("cell", "state", "pictures", "size", "time")
 
 
@@ -41,7 +42,7 @@ def precompute(
     with saying_no(form):
         roots = roots_from_environment()
         selection = _selection(datasets, sizes, encoders, protocols, study=study)
-        entries = plan(selection, roots)
+        entries = plan(selection, roots, device=device)
         if not dry_run:
             if form is Form.TEXT:
                 typer.echo(_table(entries), err=True)
@@ -82,7 +83,7 @@ def _run(selection: Selection, entries: tuple[Entry, ...], roots: Roots, first: 
     try:
         if others:
             run_on((first, *others), selection, roots, say=lambda line: typer.echo(line, err=True))
-            entries = plan(selection, roots)
+            entries = plan(selection, roots, device=first)
         outcome = run(entries, roots, device=first, report=steps_on_stderr())
     except KeyboardInterrupt as stop:
         typer.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
@@ -137,10 +138,14 @@ def _table(entries: tuple[Entry, ...]) -> str:
     if left:
         pictures, size = sum(entry.pictures for entry in left), sum(entry.bytes for entry in left)
         time = plain_time(sum(entry.seconds for entry in left))
-        total += f": {pictures:,} pictures to embed, about {plain_size(size)}, about {time} on two processor cores"
+        total += f": {pictures:,} pictures to embed, about {plain_size(size)}, about {time} {_PACES[_paced(left)]}"
     said = [entry for entry in entries if entry.cause]
     causes = dict.fromkeys(f"{entry.state}: {entry.cause} {entry.remedy}".strip() for entry in said)
     return "\n".join([table([_row(entry) for entry in entries], _COLUMNS), "", f"{total}.", *causes])
+
+
+def _paced(entries: list[Entry]) -> bool:
+    return any(entry.seconds != entry.estimated for entry in entries)
 
 
 def _row(entry: Entry) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """What ran, where, when and with what: one file a run, beside the numbers and never part of them."""
 
+import itertools
 import os
 import platform
+import statistics
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,6 +14,8 @@ from retrieval import artifacts, provenance
 from retrieval.roots import Roots
 
 FOLDER = "runs"
+RECENT = 20  # runs whose pace is asked for
+_TELLING = 5.0  # seconds of work, estimated: what is shorter says nothing of the pace
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Line:
         pictures: How many were embedded for it.
         rate: Pictures a second, of those; None where none were.
         error: Why it failed, and what to do; empty where it did not.
+        estimated: The seconds that the plan, as written for two processor cores, thought it would take.
     """
 
     cell: str
@@ -33,6 +38,7 @@ class Line:
     pictures: int
     rate: float | None
     error: str = ""
+    estimated: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,15 @@ def begin(roots: Roots, *, device: str) -> Manifest:
     name = f"{now.strftime('%Y%m%dT%H%M%S%f')}-{os.getpid()}.json"
     facts = {"host": platform.node(), "process": os.getpid(), "device": device, "versions": provenance.versions()}
     return Manifest(roots.cache / FOLDER / name, now.isoformat(timespec="seconds"), facts)
+
+
+def pace(roots: Roots, device: str) -> float | None:
+    """How many times longer than estimated cells took here, on this host and device, in recent runs; None: unknown."""
+    here = (run for run in read_all(roots) if (run.get("host"), run.get("device")) == (platform.node(), device))
+    recent = itertools.islice(reversed(tuple(here)), RECENT)
+    lines = [line for run in recent for line in run["cells"] if line["state"] == "done"]
+    ratios = [line["seconds"] / line["estimated"] for line in lines if line.get("estimated", 0.0) >= _TELLING]
+    return statistics.median(ratios) if ratios else None
 
 
 def read_all(roots: Roots) -> Iterator[dict[str, Any]]:

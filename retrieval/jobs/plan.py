@@ -1,7 +1,7 @@
 """What there is to do: a selection of names -> its cells, each with where it stands and what it will cost."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from retrieval import evaluation, results, search
@@ -11,6 +11,7 @@ from retrieval.datasets.specs import Dataset
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import RetrievalError, UnknownName
+from retrieval.jobs import manifests
 from retrieval.protocols import PROTOCOLS, find_protocol
 from retrieval.ranking.neighbours import Side
 from retrieval.roots import Roots
@@ -41,8 +42,9 @@ class Entry:
         cause, remedy: Sentences, where it is stale or unavailable.
         pictures: Pictures (or volumes) that are still to be embedded.
         bytes: About what will be written.
-        seconds: About how long it takes, on two processor cores.
+        seconds: About how long it takes: at the pace of earlier runs here; if there were none, on two processor cores.
         embedding: How much of that its pictures take.
+        estimated: About how long on two processor cores.
     """
 
     cell: Cell
@@ -53,6 +55,7 @@ class Entry:
     bytes: int
     seconds: float
     embedding: float = 0.0
+    estimated: float = 0.0
 
 
 STUDY = Selection(
@@ -96,19 +99,25 @@ def cells_of(selection: Selection) -> tuple[Cell, ...]:
     return found
 
 
-def plan(selection: Selection, roots: Roots) -> tuple[Entry, ...]:
+def plan(selection: Selection, roots: Roots, *, device: str = "auto") -> tuple[Entry, ...]:
     """The cells of a selection with where each stands and what it costs; cheap, and without torch.
 
-    What several cells need (one embedding under several protocols) is counted with the first of them.
+    What several cells need (one embedding under several protocols) is counted with the first of them. Times
+    are told at the pace of earlier runs by this host and device, where there were any.
     """
+    pace = manifests.pace(roots, device) or 1.0
     counted: set[tuple[str, int, str]] = set()
     entries = []
     for one in cells_of(selection):
         place = (one.dataset, one.size, one.encoder)
-        entries.append(_entry(one, roots, shared=place in counted))
+        entries.append(_paced(_entry(one, roots, shared=place in counted), pace))
         if entries[-1].state in ("to do", "stale"):
             counted.add(place)
     return tuple(entries)
+
+
+def _paced(entry: Entry, pace: float) -> Entry:
+    return replace(entry, seconds=entry.seconds * pace, embedding=entry.embedding * pace, estimated=entry.seconds)
 
 
 def _check_sizes(sizes: Iterable[int], datasets: list[Dataset]) -> None:

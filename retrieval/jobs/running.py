@@ -152,7 +152,8 @@ class _Work:
 
     def _note(self, entry: Entry, state: str, seconds: float, error: str) -> None:
         rate = round(entry.pictures / seconds, 3) if state == "done" and entry.pictures and seconds else None
-        self.lines[entry.cell] = Line(entry.cell.key, state, round(seconds, 3), entry.pictures, rate, error)
+        line = Line(entry.cell.key, state, round(seconds, 3), entry.pictures, rate, error, entry.estimated)
+        self.lines[entry.cell] = line
         self.manifest.write(tuple(self.lines.values()))
 
     def _tell(self, entry: Entry, words: str, share: float) -> None:

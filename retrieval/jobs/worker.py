@@ -84,7 +84,7 @@ def _run_through(job: Job, roots: Roots, device: str, reporter: "_Reporter") -> 
     """Plan and run; again after a rest while another process, as the page itself, is at work on a cell."""
     done: tuple[Cell, ...] = ()
     for _ in range(BUSY_TRIES):
-        entries = plan(job.selection, roots)
+        entries = plan(job.selection, roots, device=device)
         outcome = run(entries, roots, device=device, report=reporter)
         done += tuple(outcome.done)
         if not outcome.busy:
