@@ -137,7 +137,8 @@ def _ended(last: Progress, outcome: Outcome, unavailable: tuple[str, ...]) -> Pr
     busy = tuple(f"{_place(cell)}: Another process is at work on it. Try again later." for cell in outcome.busy)
     errors = failed + busy + unavailable
     number, done = len(outcome.done), len(outcome.done)
-    words = f"{done} {'cell' if done == 1 else 'cells'} computed." if done else "There was nothing to compute."
+    missing = f", {len(errors)} not" if errors else ""
+    words = f"{done} {'cell' if done == 1 else 'cells'} computed{missing}." if done else "There was nothing to compute."
     state = "failed" if errors and not done else "done"
     return replace(
         last, state=state, number=number, finished=done, share=1.0, left=None, words=words, errors=errors[:20]

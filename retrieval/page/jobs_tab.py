@@ -189,6 +189,8 @@ def _document(job: Job) -> dict[str, Any]:
 def _label(job: Job) -> str:
     if job.state == "running" and job.wish != "run":
         return "Pausing…" if job.wish == "pause" else "Cancelling…"
+    if job.state == "done" and job.progress.errors:
+        return "Done in part"
     return _STATES[job.state]
 
 
@@ -205,7 +207,8 @@ def _buttons(job: Job) -> list[tuple[str, str]]:
         return []
     again = ("resume", "Try again")
     if job.over:
-        return [*([] if job.state == "done" else [again]), ("remove", "Remove")]
+        whole = job.state == "done" and not job.progress.errors
+        return [*([] if whole else [again]), ("remove", "Remove")]
     hold = ("resume", "Resume") if job.wish == "pause" else ("pause", "Pause")
     return [hold, ("cancel", "Cancel")]
 

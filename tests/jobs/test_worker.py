@@ -69,6 +69,14 @@ def test_it_does_what_waits_and_ends_when_nothing_is_left(roots):
     assert results.read(results.path_of(roots.cache, cell("phantoms", 64, "pixels", "cosine"))) is not None
 
 
+def test_where_only_a_part_can_be_had_it_says_how_much(roots):
+    job = queue.add(replace(CHEAP, datasets=("phantoms", "breastmnist"), sizes=()), roots, title="In part")
+    finish(roots)
+    done = queue.find(job.id, roots)
+    assert done.state == "done" and len(done.progress.errors) == 4  # the sizes of BreastMNIST
+    assert done.progress.words == "1 cell computed, 4 not."
+
+
 def test_what_cannot_be_had_is_told_in_a_sentence(roots):
     job = queue.add(replace(CHEAP, datasets=("breastmnist",), sizes=(28,)), roots, title="No data")
     finish(roots)

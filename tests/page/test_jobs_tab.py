@@ -49,6 +49,14 @@ def test_a_job_is_queued_steered_and_removed(client):
     assert ask(client, do="remove", id=name)["jobs"] == []
 
 
+def test_what_was_done_in_part_can_be_tried_again(client, empty_roots):
+    name = ask(client, do="add", **ONE)["id"]
+    for errors, label, buttons in (((), "Done", ["remove"]), (("No.",), "Done in part", ["resume", "remove"])):
+        queue.record(queue.find(name, empty_roots), Progress(state="done", errors=errors), empty_roots)
+        (job,) = client.get("/jobs.json").json()["jobs"]
+        assert (job["label"], [what for what, _ in job["buttons"]]) == (label, buttons)
+
+
 @pytest.mark.parametrize(
     "words",
     [
