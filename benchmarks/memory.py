@@ -119,7 +119,7 @@ def _shards_between(dataset: Dataset, roots: Roots) -> int:
     weights = loading.identify(spec, roots).digest
     mark = embedding.fingerprint_of(dataset, SIZE, "train", spec, data=split.digest, weights=weights)
     key, step = embedding.key_of(dataset, SIZE, "train", spec), embedding.PICTURES_IN_SHARD
-    vectors = np.random.default_rng(SEED).random((step, spec.dim), np.float32)
+    vectors = np.random.default_rng(SEED).random((step, spec.dim or 1), np.float32)
     early, late = _bounds(len(split))
     for start in range(early, late, step):
         part = artifacts.fingerprint(whole=mark, start=start, stop=start + step)

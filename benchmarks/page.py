@@ -46,6 +46,7 @@ window.answered = (act) => {
   });
 };
 """
+FIVE = "document.querySelectorAll('.cards .card img').length === 5"
 SAMPLE = "() => answered(() => document.querySelector('#sample').click())"
 UPLOAD = """async (data) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
@@ -80,13 +81,13 @@ FILTERS = ("pathmnist", "", "breastmnist", "")
 def findings() -> list[Finding]:
     """Measure in turn, then judge."""
     with ExitStack() as stack:
-        browser = stack.enter_context(_chromium())
+        browser = stack.enter_context(chromium())
         urls = [stack.enter_context(served(command)).url for command in (app(), bare("round_trip"))]
-        ours, plain = _opened(browser, urls[0], "#sample"), _opened(browser, urls[1], "#ask")
-        ours.wait_for_function("document.querySelectorAll('.cards .card img').length === 5", timeout=MINUTES)
+        ours, plain = opened(browser, urls[0], "#sample"), opened(browser, urls[1], "#ask")
+        ours.wait_for_function(FIVE, timeout=MINUTES)
         found = _answers(ours, plain, stack.enter_context(_forward()))
     with ExitStack() as stack:
-        browser = stack.enter_context(_chromium())
+        browser = stack.enter_context(chromium())
         urls = [stack.enter_context(served(bare(kind))).url for kind in ("board", "dataframe")]
         return found + _tables(browser, *urls)
 
@@ -95,9 +96,9 @@ def _answers(ours, plain, forward: Callable[[], float]) -> list[Finding]:
     """A sampled and an uploaded picture against a bare round trip."""
     pictures = (_picture(seed) for seed in itertools.count())
     works = {
-        "sample": lambda: _milliseconds(ours, SAMPLE),
-        "round trip": lambda: _milliseconds(plain, ASK),
-        "upload": lambda: _milliseconds(ours, UPLOAD, next(pictures)),
+        "sample": lambda: milliseconds(ours, SAMPLE),
+        "round trip": lambda: milliseconds(plain, ASK),
+        "upload": lambda: milliseconds(ours, UPLOAD, next(pictures)),
         "forward": forward,
     }
     in_turn(works, rounds=WARM)
@@ -135,10 +136,10 @@ def _tables(browser, board: str, frame: str) -> list[Finding]:
     }
     in_turn(works, rounds=1)
     tabs = in_turn(works, rounds=TAB_ROUNDS)
-    page = _opened(browser, board, LEADERBOARD)
-    _milliseconds(page, TAB, BOARD_CELL)
+    page = opened(browser, board, LEADERBOARD)
+    milliseconds(page, TAB, BOARD_CELL)
     values = itertools.cycle(FILTERS)
-    inside = {"sort": lambda: _milliseconds(page, SORT), "filter": lambda: _milliseconds(page, FILTER, next(values))}
+    inside = {"sort": lambda: milliseconds(page, SORT), "filter": lambda: milliseconds(page, FILTER, next(values))}
     in_turn(inside, rounds=WARM)
     times = in_turn(inside, rounds=ROUNDS)
     page.context.close()
@@ -170,19 +171,20 @@ def _spread(values: list[float]) -> str:
 
 def _first_tab(browser, url: str, cell: str) -> float:
     """Milliseconds of the first opening of the tab, by a visitor who has just come."""
-    page = _opened(browser, url, LEADERBOARD)
+    page = opened(browser, url, LEADERBOARD)
     page.wait_for_timeout(500)  # until the page is at rest
-    taken = _milliseconds(page, TAB, cell)
+    taken = milliseconds(page, TAB, cell)
     page.context.close()
     return taken
 
 
-def _milliseconds(page, script: str, argument: object = None) -> float:
+def milliseconds(page, script: str, argument: object = None) -> float:
+    """What a script measures inside a page that is in front."""
     page.bring_to_front()
     return page.evaluate(script, argument)
 
 
-def _opened(browser, url: str, ready: str):
+def opened(browser, url: str, ready: str):
     """A new visitor's page, once what `ready` selects can be seen."""
     page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
     page.add_init_script(CLOCK)
@@ -192,7 +194,8 @@ def _opened(browser, url: str, ready: str):
 
 
 @contextmanager
-def _chromium() -> Iterator:
+def chromium() -> Iterator:
+    """The browser, until the block is left."""
     if not CHROMIUM.is_file():
         raise SystemExit(f"There is no Chromium at {CHROMIUM} (Debian: apt-get install chromium).")
     from playwright.sync_api import sync_playwright

@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
@@ -54,14 +55,14 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def served(command: list[str]) -> Iterator[Served]:
-    """Run a page until the block is left."""
+def served(command: list[str], more: Mapping[str, str] = MappingProxyType({})) -> Iterator[Served]:
+    """Run a page until the block is left; `more` stands in its environment besides."""
     KEPT.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     log = KEPT / f"{port}.log"
     began = time.perf_counter()
     with log.open("wb") as stream:
-        chosen = {**environment(), "GRADIO_SERVER_PORT": str(port)}
+        chosen = {**environment(), **more, "GRADIO_SERVER_PORT": str(port)}
         process = subprocess.Popen(command, cwd=REPOSITORY, env=chosen, stdout=stream, stderr=stream)
     try:
         _wait(port, process, log)
