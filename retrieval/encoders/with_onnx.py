@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 Side = tuple[int, int]  # height and width of pictures as the network sees them
 
+FOLDER = "graphs"  # under the cache
 TOLERANCE = 1e-4  # of the largest feature: how far a graph may be from its network
 _GRAPHS = 1  # raised when the code makes other graphs of the same network
 _NOISE = 4  # pictures on which a graph is compared with its network
@@ -118,7 +119,7 @@ def difference(made: OnnxEncoder, encoder: Any, side: Side) -> float:
 
 
 def _key(spec: EncoderSpec, mark: str) -> str:
-    return f"graphs/{spec.name}/{mark}"
+    return f"{FOLDER}/{spec.name}/{mark}"
 
 
 def _opened(spec: EncoderSpec, weights_digest: str, side: Side, graph: bytes) -> OnnxEncoder:

@@ -13,7 +13,7 @@ from retrieval.cells import Cell, cell
 from retrieval.datasets import opening
 from retrieval.datasets.catalogue import find_dataset
 from retrieval.embeddings import embedding
-from retrieval.encoders import configs, loading, weights
+from retrieval.encoders import configs, loading, weights, with_onnx
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.errors import RetrievalError, UnknownName
 from retrieval.groups import fingerprint_of as groups_fingerprint
@@ -44,7 +44,8 @@ class Leftover:
 
 def leftovers(roots: Roots) -> tuple[Leftover, ...]:
     """All that could go from the cache, by key."""
-    found = [*_of_embeddings(roots), *_of_neighbours(roots), *_of_groups(roots), *_of_results(roots), *_parts(roots)]
+    kinds = (_of_embeddings, _of_neighbours, _of_groups, _of_results, _of_graphs, _parts)
+    found = [one for kind in kinds for one in kind(roots)]
     return tuple(sorted(found, key=lambda one: one.key))
 
 
@@ -92,6 +93,11 @@ def _of_results(roots: Roots) -> Iterator[Leftover]:
             yield _leftover(key, (path,), roots, ORPHANED)
         elif result is not None and not evaluation.is_current(result, roots):
             yield _leftover(key, (path,), roots, STALE)
+
+
+def _of_graphs(roots: Roots) -> Iterator[Leftover]:
+    for key in _keys(roots, with_onnx.FOLDER, depth=2):
+        yield from _judged(key, _expected_graph(key, roots), roots)
 
 
 def _parts(roots: Roots) -> Iterator[Leftover]:
@@ -159,6 +165,24 @@ def _expected_groups(dataset: str, size: str, roots: Roots) -> str | None:
             return ""
         return groups_fingerprint(opening.data_digest(data, int(size), roots)[0])
     except (UnknownName, ValueError):
+        return None
+    except RetrievalError:
+        return ""
+
+
+def _expected_graph(key: str, roots: Roots) -> str | None:
+    """As the others; a graph that cannot be read tells no side, and is of no use."""
+    manifest = artifacts.read_sealed(roots.cache / f"{key}.json")
+    try:
+        spec = find_encoder(key.split("/")[1])
+        if not isinstance(manifest, dict):
+            return None
+        if weights.state(spec, roots) != "ready":
+            return ""
+        spec = configs.at_hand(spec, roots)
+        height, width = manifest["meta"]["side"]
+        return with_onnx.fingerprint_of(spec, loading.identify(spec, roots).digest, (height, width))
+    except UnknownName:
         return None
     except RetrievalError:
         return ""

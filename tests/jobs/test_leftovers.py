@@ -1,5 +1,7 @@
 from retrieval import artifacts, evaluation, results
 from retrieval.cells import cell
+from retrieval.encoders import loading, with_onnx
+from retrieval.encoders.catalogue import find_encoder
 from retrieval.jobs.leftovers import KILLED, ORPHANED, STALE, leftovers, remove
 
 PIXELS = cell("phantoms", 64, "pixels")
@@ -58,6 +60,17 @@ def test_what_another_process_holds_is_left_alone(empty_roots):
     with artifacts.lock(empty_roots.cache / f"{key}.lock", what="it"):
         assert leftovers(empty_roots) == ()
     assert len(leftovers(empty_roots)) == 1
+
+
+def test_graphs_of_other_weights_go_and_those_of_the_weights_at_hand_stay(empty_roots):
+    spec = find_encoder("efficientnet_lite0")  # its weights come with the installation
+    digest = loading.identify(spec, empty_roots).digest
+    for weights in (digest, "0" * 32):
+        mark = with_onnx.fingerprint_of(spec, weights, (224, 224))
+        key = f"graphs/{spec.name}/{mark}"
+        artifacts.save(empty_roots.cache, key, arrays={}, fingerprint=mark, meta={"side": (224, 224)})
+    (one,) = leftovers(empty_roots)
+    assert (one.key, one.why) == (key, STALE)
 
 
 def _mark(roots):

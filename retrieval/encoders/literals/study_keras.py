@@ -114,6 +114,7 @@ ENCODERS = (
         title="EfficientNetV2-M (Keras, as in the study)",
         about="The study's EfficientNetV2-M, on Keras' ImageNet weights; the network scales its pixels itself.",
         library="keras",
+        runtime="onnx",
         architecture="EfficientNetV2M",
         dim=1280,
         pooling="global average of the top activation",
