@@ -14,7 +14,8 @@ from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import Dataset, Split, SplitName
 from retrieval.embeddings import pipeline
 from retrieval.embeddings.pipeline import Tick
-from retrieval.embeddings.seen import Seen, Shared, slices_of
+from retrieval.embeddings.seen import Shared
+from retrieval.embeddings.vectors import embed_pictures, embed_volumes
 from retrieval.encoders import configs, loading, preprocessing
 from retrieval.encoders.specs import Encoder, EncoderSpec, Layout
 from retrieval.encoders.weights import Weights
@@ -155,53 +156,17 @@ def by_shards(
 
 def _encoder(split: Split, spec: EncoderSpec, roots: Roots, device: str) -> Encoder:
     """The encoder for all pictures of a split, which are of one side: by a graph where that is worth its making."""
-    pictures = len(split) * (split.images.shape[1] if split.dataset.ndim == 3 else 1)
-    return loading.load(spec, roots, device=device, side=_seen_side(split, spec), convert=pictures >= WORTH_CONVERTING)
+    worth_it = _pictures(split) >= WORTH_CONVERTING
+    return loading.load(spec, roots, device=device, side=_seen_side(split, spec), convert=worth_it)
+
+
+def _pictures(split: Split) -> int:
+    return len(split) * (split.images.shape[1] if split.dataset.ndim == 3 else 1)
 
 
 def _seen_side(split: Split, spec: EncoderSpec) -> tuple[int, int]:
     plane = split.images.shape[2:] if split.dataset.ndim == 3 else split.images.shape[1:]
     return preprocessing.seen_side(plane, preprocessing.pixels_for(spec, split.dataset.ndim))
-
-
-def embed_pictures(
-    encoder: Encoder,
-    pictures: np.ndarray,
-    *,
-    ndim: int = 2,
-    batch: int | None = None,
-    seen: Seen | None = None,
-    tick: Tick | None = None,
-    note: Callable[[int], None] | None = None,
-) -> np.ndarray:
-    """Raw vectors float32 [N, D] of uint8 pictures of one size [N, H, W] or [N, H, W, 3], in batches.
-
-    Args:
-        batch: Pictures in one; as many as the encoder likes, if left out.
-        seen: Where other encoders have left these pictures as they saw them, or will look for them.
-        tick: Gets the share that is done, between 0 and 1, after every batch but the last.
-        note: Gets the batches' size.
-    """
-    pixels = preprocessing.pixels_for(encoder.spec, ndim)
-    given, pixels = seen.pictures(pictures, pixels) if seen is not None else (pictures, pixels)
-    batch = batch or pipeline.batch_of(encoder)
-    vectors, batch = pipeline.embed_in_batches(encoder, given, pixels, batch=batch, tick=tick)
-    if note is not None:
-        note(batch)
-    return vectors
-
-
-def embed_volumes(encoder: Encoder, volumes: np.ndarray, *, seen: Seen | None = None, **named: Any) -> np.ndarray:
-    """Vectors float32 [N, S, D] of uint8 volumes [N, D, H, W], one row a slice; identical slices are embedded once.
-
-    `seen` and what else is `named` as for `embed_pictures`.
-    """
-    if encoder.spec.options.get("whole_volume"):
-        return encoder.embed(volumes)[:, None]
-    pixels = preprocessing.pixels_for(encoder.spec, 3)
-    slices = seen.slices(volumes, pixels) if seen is not None else slices_of(volumes, pixels)
-    vectors = embed_pictures(encoder, slices.distinct, ndim=3, seen=seen, **named)
-    return vectors[slices.places].reshape(*slices.shape, -1)
 
 
 def _key(split: Split, spec: EncoderSpec, variant: str) -> str:
@@ -255,7 +220,9 @@ def _shards_of(making: _Making) -> Iterator[artifacts.Artifact]:
         tick = _tick(making.progress, making.encoder, split, start, stop)
         shard = found.pop(start)
         if shard is None:
-            batch = batch or pipeline.batch_for(making.encoder, _seen_side(split, making.encoder.spec))
+            batch = batch or pipeline.batch_for(
+                making.encoder, _seen_side(split, making.encoder.spec), count=_pictures(split)
+            )
             shard = _embedded_shard(making, start, stop, batch, tick)
         batch = _batch(shard, making.encoder) or batch
         pipeline.give_back(split.images)

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 BATCH = 64  # for what names none itself: larger ones are no faster on a CPU
 
 _LEAST, _MOST = 16, 512  # between these a batch is measured
+_WORTH_MEASURING = 8192  # pictures: measuring takes about three thousand
 _GAIN = 1.05  # what twice the batch has to bring
 _PART = 16  # pictures that one of several threads prepares at a time
 _TOO_SMALL = ("bad_alloc", "allocate memory", "out of memory", "ALLOC_FAILED")  # words of the C++ side
@@ -49,10 +50,12 @@ def batch_of(encoder: Encoder) -> int:
     return getattr(encoder, "batch", BATCH)
 
 
-def batch_for(encoder: Encoder, side: tuple[int, int], *, clock: Callable[[], float] = time.perf_counter) -> int:
-    """The batch for many pictures that reach the network at this height and width: on a GPU it is measured."""
-    on_gpu = getattr(encoder, "device", "cpu").startswith("cuda")
-    return measured_batch(encoder, side, clock=clock) if on_gpu else batch_of(encoder)
+def batch_for(
+    encoder: Encoder, side: tuple[int, int], *, count: int, clock: Callable[[], float] = time.perf_counter
+) -> int:
+    """The batch for so many pictures of this height and width at the network: on a GPU, measured if they are many."""
+    worth_it = getattr(encoder, "device", "cpu").startswith("cuda") and count >= _WORTH_MEASURING
+    return measured_batch(encoder, side, clock=clock) if worth_it else batch_of(encoder)
 
 
 def measured_batch(encoder: Encoder, side: tuple[int, int], *, clock: Callable[[], float]) -> int:
@@ -97,7 +100,8 @@ def embed_in_batches(
     """
     while True:
         try:
-            return np.concatenate(list(_ticked(_vectors(encoder, pictures, pixels, batch), len(pictures), tick))), batch
+            with closing(_vectors(encoder, pictures, pixels, batch)) as made:  # whatever happens, no thread stays
+                return np.concatenate(list(_ticked(made, len(pictures), tick))), batch
         except Exception as error:
             if batch == 1 or not is_out_of_memory(error):
                 raise
@@ -124,14 +128,14 @@ def give_back(mapped: np.ndarray) -> None:
         owner.madvise(mmap.MADV_DONTNEED)
 
 
-def _vectors(encoder: Encoder, pictures: Pictures, pixels: Pixels, batch: int) -> Iterator[np.ndarray]:
+def _vectors(encoder: Encoder, pictures: Pictures, pixels: Pixels, batch: int) -> Generator[np.ndarray, None, None]:
     starts = range(0, len(pictures), batch)
     at_once, preparers = getattr(encoder, "at_once", 1), getattr(encoder, "preparers", 1)
 
     def prepared(start: int) -> np.ndarray:
         return seen_batch(pictures[start : start + batch], pixels)
 
-    if len(starts) == 1 and preparers <= 1:
+    if len(starts) == 1 and (preparers <= 1 or len(pictures) <= _PART):
         yield encoder.embed(prepared(0))
     elif not preparers:
         yield from _in_order(lambda start: encoder.embed(prepared(start)), starts, threads=min(at_once, len(starts)))

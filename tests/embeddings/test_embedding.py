@@ -303,7 +303,8 @@ def test_a_batch_is_measured_once_and_then_read_from_the_shards_of_such_a_device
 ):
     asked: list[tuple[int, int]] = []
 
-    def measured(encoder: builtin.BuiltinEncoder, side: tuple[int, int]) -> int:
+    def measured(encoder: builtin.BuiltinEncoder, side: tuple[int, int], *, count: int) -> int:
+        assert count == 150
         asked.append(side)
         return 7
 
@@ -311,7 +312,7 @@ def test_a_batch_is_measured_once_and_then_read_from_the_shards_of_such_a_device
     interrupted(empty_roots, at=1 / 3)
     assert asked == [(64, 64)] and counted == [7] * 7 + [1]
     counted.clear()
-    monkeypatch.setattr(pipeline, "batch_for", lambda encoder, side: 64)
+    monkeypatch.setattr(pipeline, "batch_for", lambda encoder, side, count: 64)
     monkeypatch.setattr(builtin.BuiltinEncoder, "runtime", runtime, raising=False)
     embedding.embed(PHANTOMS, 64, "test", PIXELS, empty_roots)
     assert counted == batches * 2

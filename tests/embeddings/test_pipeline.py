@@ -212,14 +212,16 @@ def test_another_error_ends_the_search_with_it():
         pipeline.measured_batch(Side(before=before), (8, 6), clock=lambda: 0.0)
 
 
-def test_only_on_a_gpu_is_it_looked_for():
+def test_only_on_a_gpu_and_for_many_pictures_is_it_looked_for():
     encoder = Side()
-    assert pipeline.batch_for(encoder, (8, 6)) == pipeline.BATCH and not encoder.lengths
+    assert pipeline.batch_for(encoder, (8, 6), count=100_000) == pipeline.BATCH and not encoder.lengths
     on_gpu: Any = Side()
     on_gpu.device = "cuda:1"
     clock = Ticking(16.0, 1.0)
     on_gpu.before = clock.work
-    assert pipeline.batch_for(on_gpu, (8, 6), clock=clock) == 256
+    assert pipeline.batch_for(on_gpu, (8, 6), count=500, clock=clock) == pipeline.BATCH and not on_gpu.lengths
+    assert pipeline.batch_for(on_gpu, (8, 6), count=100_000, clock=clock) == 256
+    assert sum(on_gpu.lengths) < 4000
 
 
 # --- memory
