@@ -68,7 +68,7 @@ def _measured(page, url: str, roots: Roots) -> tuple[list[float], list[float], s
         after = _job(url)
     if (before["state"], after["state"]) != ("running", "running") or _done(before) == _done(after):
         raise NotAtWork(f"the job was not at work all the time: {before}, {after}")
-    note = f'{after["title"]}: from "{before["words"]}" to "{after["words"]}"'
+    note = f'{after["title"]}: from "{_done(before)}" to "{_done(after)}"'
     return rest + _sampled(page, SAMPLES // 2), work, note
 
 
