@@ -2,11 +2,11 @@
 
 import time
 
-from retrieval.embeddings import embedding
+from retrieval.embeddings import embedding, pipeline
 from retrieval.jobs.worker import work
 from retrieval.roots import roots_from_environment
 
-embedding.BATCH = 4
+pipeline.BATCH = 4
 _told = embedding._tick
 
 
