@@ -43,16 +43,20 @@ def read_picture(path: Path) -> Picture:
     Raises:
         BadInput: the file cannot be opened, is too large, or is no picture that can be read.
     """
-    data = _read_bytes(path)
-    name = repr(path.name)
+    return decode_picture(_read_bytes(path), name=path.name)
+
+
+def decode_picture(data: bytes, *, name: str) -> Picture:
+    """`read_picture` of bytes that are in memory already; `name` is what a sentence calls them."""
+    called = repr(name)
     kind = _format(data)
     if kind is None:
-        raise _not_a_picture(name, data)
+        raise _not_a_picture(called, data)
     try:
-        return _decode(name, kind, data)
+        return _decode(called, kind, data)
     except _DAMAGE as error:
         raise BadInput(
-            f"{name} begins as a {kind} picture but cannot be read: it is damaged, cut short or has no pixels.",
+            f"{called} begins as a {kind} picture but cannot be read: it is damaged, cut short or has no pixels.",
             remedy="Open it in an image program, save it again as PNG, and try that file.",
         ) from error
 
