@@ -1,80 +1,174 @@
-"""Folders of pictures, and what of them is a candidate: names, sizes, labels from class folders."""
+"""Folders, zips and tars of pictures as people have them, opened for reading where they lie.
 
-import re
+Nothing is copied and nothing is unpacked to a disk. Whatever cannot be used is left out with a reason; what may be a
+trap as a whole, such as an archive that unpacks to hundreds of times its size, is refused.
+"""
+
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from types import TracebackType
+from typing import Self
 
+from retrieval.datasets.collections import containers, layout, sifting
+from retrieval.datasets.collections.containers import Container, Kind, unusable
+from retrieval.datasets.collections.folders import Folder
+from retrieval.datasets.collections.sifting import LeftOut
+from retrieval.datasets.collections.tars import BLOCK, Tar, is_tar
+from retrieval.datasets.collections.zips import Zip
 from retrieval.datasets.specs import SplitName
-from retrieval.errors import BadInput, Unavailable
-from retrieval.pictures.reading import MAX_BYTES
+from retrieval.errors import BadInput
 
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A file of a source that is no part of a collection, and why, in a sentence."""
-
-    name: str
-    reason: str
+# Archives that are known by their first bytes and not read, and how to make one that is.
+_COMPRESSED = (
+    (b"\x1f\x8b", "gunzip --keep"),
+    (b"BZh", "bunzip2 --keep"),
+    (b"\xfd7zXZ\x00", "unxz --keep"),
+    (b"\x28\xb5\x2f\xfd", "unzstd --keep"),
+)
+_OTHER_ARCHIVES = ((b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"Rar!", "a RAR archive"))
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One candidate file of a source.
+    """A file of a source that may be a picture.
 
     Attributes:
-        name: Its path inside the source, with `/`.
+        name: Relative to the source, with forward slashes.
         bytes: Its size.
-        label: The folder that it is in; None at the top.
-        group: What the pattern finds in its name.
-        split: None: not said.
+        label: Its class, by folder or table; None where there are no labels.
+        group: What it belongs to, such as a patient, by table or pattern; None: to nothing but itself.
+        split: Where a table or folders say so.
     """
 
     name: str
     bytes: int
-    label: str | None
-    group: str | None
-    split: SplitName | None
+    label: str | None = None
+    group: str | None = None
+    split: SplitName | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
-    """An opened folder."""
+    """A folder, zip or tar that is open; close it, or use it as a context manager.
 
-    path: Path
-    kind: Literal["folder", "zip", "tar"]
+    Attributes:
+        entries: In the order of their names.
+        left_out: Files that are not used, with reasons; of many with the same one, some and how many more.
+    """
+
+    container: Container
     entries: tuple[Entry, ...]
     left_out: tuple[LeftOut, ...]
 
+    @property
+    def path(self) -> Path:
+        return self.container.path
+
+    @property
+    def kind(self) -> Kind:
+        return self.container.kind
+
     def read(self, name: str) -> bytes:
-        """The bytes of a file; BadInput where it cannot be read or is too large."""
-        try:
-            with (self.path / name).open("rb") as stream:
-                data = stream.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise BadInput(f"{name!r} cannot be opened: {error.strerror or error}.") from error
-        if len(data) > MAX_BYTES:
-            raise BadInput(f"{name!r} is larger than 50 MB.")
-        return data
+        """All bytes of a file, from any thread; BadInput where it is gone, damaged or too large."""
+        return containers.read_whole(self.container, name)
 
     def stamp(self, name: str) -> tuple[int, int]:
-        """Size and time of modification."""
-        stat = (self.path / name).stat()
-        return stat.st_size, stat.st_mtime_ns
+        """Size, and a number that changes with the bytes: a time in nanoseconds, or in a zip the checksum.
+
+        For a member of a tar it is the time of the archive itself.
+
+        Raises:
+            BadInput: The file is gone.
+        """
+        return self.container.stamp(name)
+
+    def close(self) -> None:
+        self.container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def open_source(path: Path, *, pattern: str | None = None) -> Source:
-    """The folder's files in sorted order."""
-    if not path.is_dir():
-        raise Unavailable(f"There is no folder {path}.", remedy="Check the path.")
-    files = [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")]
-    entries = tuple(_entry(path, file, pattern) for file in files)
-    return Source(path, "folder", tuple(sorted(entries, key=lambda entry: entry.name)), ())
+    """Open a folder, zip or plain tar and list the pictures in it with what is told of them (see `layout.laid_out`).
+
+    Args:
+        pattern: A regular expression whose one group is the patient's part of a file name.
+
+    Raises:
+        BadInput: There is no such folder or archive, it is damaged, a trap or holds no picture, its table or folders
+            contradict themselves, or the pattern is none.
+    """
+    expression = layout.compiled(pattern) if pattern is not None else None
+    container = open_container(path)
+    try:
+        found = container.found()
+        sift = sifting.sifted(found, start=container.start)
+        order = layout.laid_out(
+            sift.pictures,
+            sift.tables,
+            read=lambda name: containers.read_whole(container, name),
+            pattern=expression,
+        )
+        left_out = sifting.shortened([*sift.left_out, *order.left_out])
+        if not order.pictures:
+            raise _without_pictures(path, left_out)
+    except BaseException:
+        container.close()
+        raise
+    sizes = {each.name: each.bytes for each in found}
+    entries = (Entry(each.name, sizes[each.name], each.label, each.group, each.split) for each in order.pictures)
+    return Source(container=container, entries=tuple(entries), left_out=left_out)
 
 
-def _entry(path: Path, file: Path, pattern: str | None) -> Entry:
-    name = file.relative_to(path).as_posix()
-    found = re.search(pattern, name) if pattern else None
-    group = (found[1] if found.re.groups else found[0]) if found else None
-    label = file.parent.name if file.parent != path else None
-    return Entry(name, file.stat().st_size, label, group, None)
+def open_container(path: Path) -> Container:
+    """Open a source without listing it, for reading files whose names are known; a folder costs nothing then.
+
+    Raises:
+        BadInput: There is no such folder or archive, or it is damaged or a trap.
+    """
+    try:
+        if path.is_dir():
+            return Folder(path)
+        if not path.is_file():
+            raise unusable(path, "there is no such folder or archive", remedy="Check its path and name.")
+        with path.open("rb") as stream:
+            start = stream.read(BLOCK)
+        if start.startswith(_ZIP):
+            return Zip(path)
+        if is_tar(start):
+            return Tar(path)
+    except OSError as error:
+        reason = f"it cannot be opened ({error.strerror or type(error).__name__})"
+        raise unusable(path, reason, remedy="Check its path and that you may read it.") from error
+    raise _unknown_kind(path, start)
+
+
+def _unknown_kind(path: Path, start: bytes) -> BadInput:
+    for signature, command in _COMPRESSED:
+        if start.startswith(signature):
+            return unusable(
+                path,
+                "it is compressed as a whole, so that no picture in it can be read without unpacking all before it",
+                remedy=f"`{command} {path.name}` makes a plain tar of it; or give a zip, or the unpacked folder.",
+            )
+    for signature, what in _OTHER_ARCHIVES:
+        if start.startswith(signature):
+            return unusable(path, f"it is {what}", remedy="Pack it as a zip, or give the unpacked folder.")
+    return unusable(
+        path,
+        "it is neither a folder nor a zip nor a tar, or it is damaged",
+        remedy="Give the folder that the pictures lie in, or a zip or tar of it.",
+    )
+
+
+def _without_pictures(path: Path, left_out: tuple[LeftOut, ...]) -> BadInput:
+    some = " ".join(f"{each.name}: {each.reason}" for each in (*left_out[:2], *left_out[2:][-1:]))
+    why = f"Left out were, among others: {some}" if left_out else "It is empty."
+    return unusable(path, "it holds no picture that can be used", remedy=why)
