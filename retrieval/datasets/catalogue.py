@@ -1,4 +1,4 @@
-"""All datasets that are known by name, in the order of menus: pictures, volumes, what the project draws, collections."""
+"""All datasets known by name, in the order of menus: pictures, volumes, what the project draws; then collections."""
 
 from retrieval.datasets.collections import records
 from retrieval.datasets.medmnist_2d import MEDMNIST_2D

@@ -51,9 +51,9 @@ def seen_picture(picture: np.ndarray, pixels: Pixels) -> np.ndarray:
 
 def is_fixed(pixels: Pixels) -> bool:
     """Whether pictures of any shape reach the network at one size."""
-    return bool(pixels.size) and (
-        pixels.fit == "squash" or bool(pixels.canvas) or pixels.crop in range(1, pixels.size + 1)
-    )
+    if not pixels.size:
+        return False
+    return pixels.fit == "squash" or bool(pixels.canvas) or 0 < (pixels.crop or 0) <= pixels.size
 
 
 def apart(pixels: Pixels) -> tuple[Pixels, Pixels]:

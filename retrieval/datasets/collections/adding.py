@@ -1,6 +1,6 @@
 """A folder or an archive -> the record of a collection; and the same again when its files have changed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +9,10 @@ from retrieval.datasets.catalogue import DATASETS
 from retrieval.datasets.collections import records
 from retrieval.datasets.collections.facts import Facts, facts_of
 from retrieval.datasets.collections.records import Collection, File
-from retrieval.datasets.collections.sources import Entry, LeftOut, Source, open_source
+from retrieval.datasets.collections.sifting import LeftOut
+from retrieval.datasets.collections.sources import Entry, Source, open_source
 from retrieval.datasets.collections.splitting import Item, assign
+from retrieval.datasets.specs import SplitName
 from retrieval.errors import BadInput
 from retrieval.roots import Roots
 
@@ -59,10 +61,10 @@ def add(
         if name in records.names(roots):
             raise BadInput(
                 f"There is a collection {name} already.",
-                remedy=f"Run: python -m retrieval collection update {name}. Or choose another name, or remove it first.",
+                remedy=f"Run: python -m retrieval collection update {name}. Or choose another name, or remove it.",
             )
-        source = open_source(path.expanduser().absolute(), pattern=pattern)
-        collection = _made(name, source, {}, pattern=pattern, seed=seed, progress=progress)
+        with open_source(path.expanduser().absolute(), pattern=pattern) as source:
+            collection = _made(name, source, {}, pattern=pattern, seed=seed, progress=progress)
         records.write(collection, roots)
     return collection
 
@@ -77,9 +79,9 @@ def update(name: str, roots: Roots, *, progress: Progress | None = None) -> Chan
     records.find(name, roots)
     with artifacts.lock(records.lock_file(name, roots), what=f"the collection {name}"):
         before = records.find(name, roots)
-        source = open_source(before.source, pattern=before.pattern)
         old = {file.name: file for file in before.files}
-        now = _made(name, source, old, pattern=before.pattern, seed=before.seed, progress=progress)
+        with open_source(before.source, pattern=before.pattern) as source:
+            now = _made(name, source, old, pattern=before.pattern, seed=before.seed, progress=progress)
         if now != before:
             records.write(now, roots)
     there = {file.name: file for file in now.files}
@@ -107,6 +109,7 @@ def _made(
         for entry, facts, _ in looked
     ]
     splits = assign(items, seed=seed)
+    _check_gallery(splits, name)
     files = tuple(
         File(
             name=entry.name,
@@ -145,9 +148,16 @@ def _looked_at(
             looked.append((entry, _facts_before(before) if before and same else _facts(source, entry), stamp))
         except BadInput as error:
             left_out.append(LeftOut(entry.name, error.message))
-        except OSError as error:
-            left_out.append(LeftOut(entry.name, f"{entry.name!r} cannot be read: {error.strerror or error}."))
     return looked, tuple(left_out)
+
+
+def _check_gallery(splits: Sequence[SplitName], name: str) -> None:
+    """A gallery of one picture has no neighbours for it."""
+    if splits.count("train") < FEWEST - 1:
+        raise BadInput(
+            f"The gallery of {name} would hold {splits.count('train')} pictures; it needs {FEWEST - 1}.",
+            remedy="Put more pictures into the split train, or leave the splits out: they are made then.",
+        )
 
 
 def _facts(source: Source, entry: Entry) -> Facts:
@@ -164,7 +174,7 @@ def _moved(looked: _Looked, old: Mapping[str, File]) -> dict[str, File]:
     return {file.pixels: file for name, file in old.items() if name not in there}
 
 
-def _split_before(entry: Entry, facts: Facts, old: Mapping[str, File], moved: Mapping[str, File]):
+def _split_before(entry: Entry, facts: Facts, old: Mapping[str, File], moved: Mapping[str, File]) -> SplitName | None:
     """Where a picture stands already: as the source says, or as the record does; None where it is another picture."""
     if entry.split is not None:
         return entry.split

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.datasets.collections import records
+from retrieval.datasets.collections.containers import Container
 from retrieval.datasets.collections.pictures import Pictures
 from retrieval.datasets.collections.records import NOT_LABELLED
-from retrieval.datasets.collections.sources import Source, open_source
+from retrieval.datasets.collections.sources import open_container
 from retrieval.datasets.specs import Dataset, Split, SplitName
 from retrieval.errors import Unavailable
 from retrieval.roots import Roots
@@ -72,12 +73,11 @@ def _opened(request: _Request) -> Split:
     numbers = [classes[NOT_LABELLED if file.label is None else file.label] for file in files]
     labels = np.array(numbers, np.int64).reshape(-1, 1)
     labels.setflags(write=False)
-    source = _source(collection.source, collection.pattern, request.stamp)
-    images = Pictures(dataset, request.size, source, files)
+    images = Pictures(dataset, request.size, _container(collection.source, request.stamp), files)
     return Split(dataset, request.size, request.split, images, labels, request.digest, verified=True)
 
 
 @functools.lru_cache(maxsize=4)
-def _source(path: Path, pattern: str | None, stamp: tuple[str, int, int]) -> Source:
+def _container(path: Path, stamp: tuple[str, int, int]) -> Container:
     """Opened once for all splits and sizes; anew after an update, or where the archive is another."""
-    return open_source(path, pattern=pattern)
+    return open_container(path)

@@ -1,15 +1,14 @@
 """The pictures of a collection as a sequence that reads and decodes one when it is asked for."""
 
-import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from retrieval.datasets.collections.containers import Container, read_whole
 from retrieval.datasets.collections.facts import bytes_digest
 from retrieval.datasets.collections.records import File
-from retrieval.datasets.collections.sources import Source
 from retrieval.datasets.specs import Dataset
 from retrieval.errors import BadInput, Unavailable
 from retrieval.pictures.item import AS_THEY_ARE, make_item
@@ -21,14 +20,13 @@ class Pictures:
     """Indexed like an array: a number gives a uint8 picture, a slice or an array of numbers gives fewer Pictures.
 
     Every reading compares the file's digest with the record's, so that another picture is never taken for the one that
-    was added. For many threads: they read in turn and decode at once.
+    was added. For many threads at once.
     """
 
     dataset: Dataset
     size: int
-    source: Source
+    container: Container
     files: Sequence[File]
-    turns: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -64,11 +62,10 @@ class Pictures:
     def _read(self, file: File) -> bytes:
         remedy = f"Run: python -m retrieval collection update {self.dataset.name}"
         try:
-            with self.turns:
-                data = self.source.read(file.name)
+            data = read_whole(self.container, file.name)
         except (BadInput, OSError) as error:
             raise Unavailable(
-                f"{file.name!r} of the collection {self.dataset.name} cannot be read any more: it was moved or removed.",
+                f"{file.name!r} of the collection {self.dataset.name} cannot be read any more. {_why(error)}",
                 remedy=remedy,
             ) from error
         if bytes_digest(data) != file.digest:
@@ -76,3 +73,7 @@ class Pictures:
                 f"{file.name!r} of the collection {self.dataset.name} has changed since it was added.", remedy=remedy
             )
         return data
+
+
+def _why(error: BadInput | OSError) -> str:
+    return error.message if isinstance(error, BadInput) else f"{error.strerror or error}."

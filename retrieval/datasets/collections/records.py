@@ -17,7 +17,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from retrieval import artifacts
-from retrieval.datasets.collections.sources import LeftOut
+from retrieval.datasets.collections.containers import Kind
+from retrieval.datasets.collections.sifting import LeftOut
 from retrieval.datasets.specs import SPLITS, Dataset, Own, SplitName
 from retrieval.errors import BadInput, Unavailable, UnknownName
 from retrieval.pictures.item import AS_THEY_ARE
@@ -80,7 +81,7 @@ class Collection:
 
     name: str
     source: Path
-    kind: Literal["folder", "zip", "tar"]
+    kind: Kind
     pattern: str | None
     seed: int
     files: tuple[File, ...]
@@ -134,7 +135,7 @@ def find(name: str, roots: Roots) -> Collection:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise Unavailable(
             f"The record of the collection {name} is damaged ({error}).",
-            remedy=f"Run: python -m retrieval collection remove {name}. Then add it again; your pictures are untouched.",
+            remedy=f"Run: python -m retrieval collection remove {name}. Then add it again; the pictures are untouched.",
         ) from error
     return Collection(
         name=name,

@@ -1,8 +1,8 @@
-"""Which split a picture stands in: about 70 % gallery, 10 % validation, 20 % test, and what belongs together on one side.
+"""Which split a picture stands in: about 70 % gallery, 10 % validation, 20 % test; what belongs together on one side.
 
-Pictures of one group, and exact duplicates, make one unit. Units are taken in an order that the seed settles (larger ones
-first), and each goes where its labels lack most. So for every label each split is within the largest unit's size of its
-share, for single pictures within one of it. Whatever stands already stays where it is.
+Pictures of one group, and exact duplicates, make one unit. Units are taken in an order that the seed settles (larger
+ones first), and each goes where its labels lack most. So for every label each split is about as far from its share as
+the largest unit is large; for single pictures, one. Whatever stands already stays where it is.
 """
 
 import hashlib
@@ -100,7 +100,7 @@ def _standing(unit: list[int], items: Sequence[Item]) -> SplitName | None:
 
 
 def _lacking(unit: list[int], items: Sequence[Item], counts: Mapping[str | None, Counter[SplitName]]) -> SplitName:
-    """The split that lacks most of a unit's labels, once the unit is counted among them; whole numbers, so no ties lost."""
+    """The split that lacks most of a unit's labels, once the unit is counted among them; in whole numbers."""
     labels = Counter(items[place].label for place in unit)
 
     def lack(split: SplitName) -> int:
