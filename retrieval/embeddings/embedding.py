@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from retrieval import artifacts, provenance
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import Dataset, Split, SplitName
 from retrieval.embeddings import pipeline, reuse, shapes
+from retrieval.embeddings.keys import fingerprint_of, key_of
 from retrieval.embeddings.pipeline import Tick
 from retrieval.embeddings.reuse import Kept
 from retrieval.embeddings.seen import Shared
 from retrieval.embeddings.vectors import embed_pictures, embed_volumes
 from retrieval.encoders import configs, loading, preprocessing
-from retrieval.encoders.specs import Encoder, EncoderSpec, Layout
+from retrieval.encoders.specs import Encoder, EncoderSpec
 from retrieval.encoders.weights import Weights
 from retrieval.errors import Busy, Unavailable
 from retrieval.roots import Roots
@@ -29,9 +30,6 @@ VOLUMES_IN_SHARD = 256
 
 # As many pictures, at least, make a conversion worth its time, a quarter of a minute.
 WORTH_CONVERTING = 500
-
-# Raised when the code changes what a feature is, so that what was stored before is stale.
-FEATURES = 1
 
 Progress = Callable[[str, float], None]  # words, and the share that is done
 
@@ -51,40 +49,6 @@ class Embeddings:
     fingerprint: str
     verified: bool
     meta: Mapping[str, Any] = field(default_factory=dict)
-
-
-def fingerprint_of(dataset: Dataset, size: int, split: str, spec: EncoderSpec, *, data: str, weights: str) -> str:
-    """The key of staleness of Embeddings: data digest, weights digest, pixels, pooling, precision."""
-    return artifacts.fingerprint(
-        features=FEATURES,
-        data=data,
-        dataset=dataset.name,
-        size=size,
-        split=split,
-        weights=weights,
-        architecture=f"{spec.library}:{spec.architecture}",
-        pooling=spec.pooling,
-        pixels=preprocessing.as_key(preprocessing.pixels_for(spec, dataset.ndim)),
-        precision=spec.precision,
-        **_recipe(spec),
-    )
-
-
-def _recipe(spec: EncoderSpec) -> dict[str, Any]:
-    """What else makes the features, where the spec says so: arguments, layout, steps.
-
-    The order of a checkpoint's names is left out: whatever order loads has matched every tensor by its shape.
-    """
-    steps = [asdict(step) for step in spec.steps]
-    layout = asdict(replace(spec.layout, order=()))
-    parts = {"arguments": dict(spec.arguments), "layout": layout, "steps": steps}
-    return {name: part for name, part in parts.items() if part not in ({}, asdict(Layout()), [])}
-
-
-def key_of(dataset: Dataset, size: int, split: str, spec: EncoderSpec, variant: str = "") -> str:
-    """Where the Embeddings of a split lie, relative to a root; those of a variant of the spec beside its own."""
-    name = f"{spec.name}.{variant}" if variant else spec.name  # a point is in no encoder's name
-    return f"embeddings/{dataset.name}/{size}/{name}/{split}"
 
 
 def stored(split: Split, spec: EncoderSpec, weights: Weights, roots: Roots, *, variant: str = "") -> Embeddings | None:
@@ -131,7 +95,7 @@ def by_shards(
     """As `embed`, a shard at a time: None after each, and the Embeddings at last.
 
     Who stops asking, and closes this, finds the shards again. `shared` is what several encoders of one split that are
-    asked in turn have in common. Of a collection only pictures without a vector are embedded, so encoders may not share.
+    asked in turn have in common; not of a collection, where each embeds the pictures that it has no vector of.
     """
     spec = configs.at_hand(spec, roots)
     refusal = shapes.refusal(dataset, size, spec)
@@ -222,10 +186,8 @@ def _make(making: _Making) -> Iterator[None]:
         yield None
     arrays: dict[str, np.ndarray | artifacts.Rows] = {"vectors": _joined(making, shards)}
     batches = [shard.meta.get("batch", len(making.split)) for shard in shards]
-    meta = {
-        **_provenance(encoder),
-        "batch": min(batches, default=making.kept.meta.get("batch") if making.kept else None),
-    }
+    usual = making.kept.meta.get("batch") if making.kept else None
+    meta = {**_provenance(encoder), "batch": min(batches, default=usual)}
     if making.whole.dataset.own is not None:
         arrays["digests"] = reuse.digests_of(making.whole)
         meta |= {"context": _context(making.whole, encoder.spec, encoder.weights_digest)}
