@@ -26,6 +26,11 @@ class ItemForm(Protocol):
     def channels(self) -> int: ...
 
 
+def size_name(size: int) -> str:
+    """A size as it stands beside a dataset's name: `28`, or in words."""
+    return "as they are" if size == AS_THEY_ARE else str(size)
+
+
 def make_item(picture: Image.Image, *, dataset: ItemForm, size: int) -> np.ndarray:
     """Make a picture what the dataset's own pictures are: its colours, square, `size` pixels a side.
 

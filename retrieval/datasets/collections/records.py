@@ -91,7 +91,12 @@ class Collection:
     def classes(self) -> tuple[str, ...]:
         """Labels in sorted order; last, where any picture has none, that it has none."""
         labels = sorted({file.label for file in self.files if file.label is not None})
-        return tuple(labels) if all(file.label is not None for file in self.files) else (*labels, NOT_LABELLED)
+        return tuple(labels) if self.labelled else (*labels, NOT_LABELLED)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every picture has a label."""
+        return all(file.label is not None for file in self.files)
 
     @property
     def channels(self) -> Literal[1, 3]:
@@ -244,7 +249,7 @@ def _own(collection: Collection) -> Own:
         side=median_low(min(file.height, file.width) for file in files),
         largest=max(file.height * file.width for file in files),
         even=len({(file.height, file.width) for file in files}) == 1,
-        labelled=all(file.label is not None for file in files),
+        labelled=collection.labelled,
     )
 
 
