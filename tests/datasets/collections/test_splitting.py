@@ -65,7 +65,8 @@ def test_the_order_of_names_does_not_matter_but_the_seed_does():
 
 
 def test_what_stands_stays_and_new_pictures_fill_what_lacks():
-    old = [replace(item, split=split) for item, split in zip(items({"a": 40}), assign(items({"a": 40}), seed=0))]
+    forty = items({"a": 40})
+    old = [replace(item, split=split) for item, split in zip(forty, assign(forty, seed=0), strict=True)]
     new = [Item(f"new-{number}", "a", None, None) for number in range(60)]
     splits = assign([*old, *new], seed=0)
     assert splits[:40] == [item.split for item in old]
