@@ -132,8 +132,8 @@ def _mednist(told: Told | None) -> Finding:
         return Finding(name, None, note=f"not measured: {MEDNIST.name} does not lie beside the checkout")
     note = (
         f"{told['pictures']:,} pictures, {told['sets']:,} sets of exact duplicates of {told['files']:,} files; ACC@1 "
-        f"{told['hits']:,} of {told['queries']:,} queries, {told['left']:,} with duplicates left out; {told['grouped']:,} "
-        "queries have one in the gallery"
+        f"{told['hits']:,} of {told['queries']:,} queries, {told['left']:,} with duplicates left out "
+        f"({told['grouped']:,} queries have one in the gallery)"
     )
     return Finding(name, told["seconds"], note=note)
 
