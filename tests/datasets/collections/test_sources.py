@@ -8,13 +8,12 @@ import zipfile
 
 import numpy as np
 import pytest
+from packed import as_folder, as_tar, as_zip, picture
 
 from retrieval.datasets.collections.containers import MAX_FILES
 from retrieval.datasets.collections.sources import Entry, open_container, open_source
 from retrieval.errors import BadInput
 from retrieval.pictures.reading import decode_picture
-
-from .conftest import as_folder, as_tar, as_zip, picture
 
 CLASSES = {"cat/1.png": picture(1), "cat/2.jpg": picture(2, "JPEG"), "dog/deep/3.png": picture(3)}
 
