@@ -29,7 +29,7 @@ def nothing_is_written(listing):
 
 @pytest.fixture
 def opened(listing):
-    """`opened(path)`: entries and reasons, the disk being the same before and after, and every name fit for a screen."""
+    """`opened(path)`: entries and reasons; the disk is the same before and after, and every name fit for a screen."""
 
     def open_and_read(path):
         before = listing()
@@ -91,13 +91,8 @@ def test_the_same_names_in_a_folder(tmp_path, opened):
 
 
 def test_names_that_are_odd_but_harmless_are_taken(tmp_path, opened):
-    names = [
-        "cat/12:30.png",
-        "cat/\u4e2d\u6587.png",
-        "cat/\u0645\u06cc\u200c\u062e.png",
-        "cat/\U0001f431.png",
-        "cat/'a b'.png",
-    ]
+    odd = ["12:30", "\u4e2d\u6587", "\u0645\u06cc\u200c\u062e", "\U0001f431", "'a b'"]
+    names = [f"cat/{name}.png" for name in odd]
     for pack in (as_folder, as_zip, as_tar):
         entries, reasons = opened(pack(tmp_path, {**GOOD, **dict.fromkeys(names, picture(3))}))
         assert len(entries) == 7 and reasons == {}
@@ -130,12 +125,8 @@ def signed(header: bytes) -> bytes:
 
 def test_names_that_are_there_twice_or_differ_by_case(tmp_path, opened):
     for pack in (as_folder, as_zip, as_tar):
-        clash = {
-            "cat/A.png": picture(3),
-            "cat/a.png": picture(4),
-            "cat/e\u0301.png": picture(5),
-            "cat/\u00e9.png": picture(6),
-        }
+        names = ("cat/A.png", "cat/a.png", "cat/e\u0301.png", "cat/\u00e9.png")
+        clash = {name: picture(3 + index) for index, name in enumerate(names)}
         entries, reasons = opened(pack(tmp_path, {**GOOD, **clash}))
         assert len(entries) == 2 and all("upper and lower case" in reason for reason in reasons.values())
         assert reasons.keys() == clash.keys()
@@ -344,7 +335,6 @@ def tar_with(kind: bytes, size: bytes, data: bytes = b"") -> bytes:
     return signed(bytes(header)) + data.ljust(-(-len(data) // 512) * 512, b"\0") + stream.getvalue()
 
 
-ENDLESS = b"0" * 9
 HEADERS = {
     "negative size": tar_with(b"0", b"\xff" * 11 + b"\x00"),
     "huge size": tar_with(b"0", b"\x80" + b"\x7f" * 11),
