@@ -183,6 +183,7 @@ def test_contradicting_tables_are_refused(make):
     [
         (b"file,label,label\na.png,x,y\n", "the column 'label' more than once"),
         (b'file,label\n"a.png,x\n', "cannot be read as a table"),
+        (b"file,label\na.png,Carcinoma, ductal\n", "Row 2 of 'labels.csv' has more cells"),
         (b"\xff\xfe\x00", "is no text"),
         (b"file,label\n\0\0\n", "is no text"),
         (b"file,label\na.png,\x81\n", "is no text"),
