@@ -38,7 +38,7 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 def read_npz(source: Path | IO[bytes], *, called: str = "") -> dict[str, np.ndarray]:
-    """The arrays in an npz file by their names; BadInput as `read_npy`. Members that are no arrays are not looked at."""
+    """The arrays in an npz file by their names; BadInput as `read_npy`. Members that are no arrays are passed over."""
     called = called or (source.name if isinstance(source, Path) else "the file")
     try:
         archive = zipfile.ZipFile(source)
@@ -54,7 +54,7 @@ def read_npz(source: Path | IO[bytes], *, called: str = "") -> dict[str, np.ndar
 def write_npz(stream: IO[bytes], vectors: np.ndarray, columns: Mapping[str, Sequence[str]]) -> None:
     """Write vectors and texts as an npz file."""
     texts = {name: np.array(values, np.str_) for name, values in columns.items()}
-    np.savez(stream, allow_pickle=False, vectors=vectors, **texts)
+    np.savez(stream, vectors=vectors, **texts)
 
 
 def table_bytes(columns: Mapping[str, Sequence[str]]) -> bytes:

@@ -82,7 +82,7 @@ def _main(path: str) -> int:
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError) as error:
         sys.stderr.write(" ".join(str(error).split())[:300].removesuffix(".") or type(error).__name__)
         return 1
-    np.savez(sys.stdout.buffer, allow_pickle=False, **arrays)
+    np.savez(sys.stdout.buffer, **arrays)
     return 0
 
 

@@ -91,8 +91,9 @@ def problem(values: Mapping[str, str]) -> str:
     for column, value in values.items():
         if not value and column != "group":  # a picture without a group is its own
             return f"Its row has no {column}."
-        if column != "file" and len(value) > MAX_TEXT:
-            return f"Its {column} is longer than {MAX_TEXT} characters."
+        most = naming.MAX_NAME if column == "id" else MAX_TEXT
+        if column != "file" and len(value) > most:
+            return f"Its {column} is longer than {most} characters."
         if column != "file" and (found := naming.text_problem(value)):
             return f"Its {column} holds {found}."
     split = values.get("split")
