@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -53,7 +53,7 @@ def read_npz(source: Path | IO[bytes], *, called: str = "") -> dict[str, np.ndar
 
 def write_npz(stream: IO[bytes], vectors: np.ndarray, columns: Mapping[str, Sequence[str]]) -> None:
     """Write vectors and texts as an npz file."""
-    texts = {name: np.array(values, np.str_) for name, values in columns.items()}
+    texts: dict[str, Any] = {name: np.array(values, np.str_) for name, values in columns.items()}
     np.savez(stream, vectors=vectors, **texts)
 
 

@@ -95,7 +95,7 @@ def _bound_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def _arrays(path: str) -> dict[str, np.ndarray]:
+def _arrays(path: str) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:

@@ -125,7 +125,7 @@ def _by_folders(names: Sequence[str], top: str, columns: frozenset[str]) -> list
         return [Told(name) for name in names]
     steps = {name: name[len(top) :].split("/") for name in names}
     heads = {each[0] for each in steps.values() if len(each) > 1}
-    splits = {head: SPLIT_WORDS[head.lower()] for head in heads if head.lower() in SPLIT_WORDS}
+    splits: dict[str, SplitName] = {head: SPLIT_WORDS[head.lower()] for head in heads if head.lower() in SPLIT_WORDS}
     if not splits:
         told = [Told(name, label=each[0] if len(each) > 1 else None) for name, each in steps.items()]
     else:
@@ -133,8 +133,9 @@ def _by_folders(names: Sequence[str], top: str, columns: frozenset[str]) -> list
         told = [
             Told(name, label=each[1] if len(each) > 2 else None, split=splits[each[0]]) for name, each in steps.items()
         ]
-    known = {column: None for column in ("label", "split") if column in columns}
-    return [replace(each, **known) for each in told]
+    if "label" in columns:
+        return [replace(each, label=None) for each in told]
+    return [replace(each, split=None) for each in told] if "split" in columns else told
 
 
 def _check_splits(splits: Mapping[str, SplitName], heads: set[str], steps: Mapping[str, Sequence[str]]) -> None:

@@ -15,10 +15,10 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Mapping[st
 
 @pytest.fixture
 def listing(tmp_path: Path) -> Callable[[], dict[str, tuple[int, int]]]:
-    """Everything under the test's folder and the one above it, with sizes and times: to compare before and after."""
+    """All files under the test's folder, and beside it, in the working folder and in `/tmp`: to compare afterwards."""
 
     def listed() -> dict[str, tuple[int, int]]:
-        files = sorted(tmp_path.parent.rglob("*"))
+        files = [*tmp_path.rglob("*"), tmp_path, tmp_path.parent, Path(), *Path("/tmp").glob("*escaped*")]
         return {str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in files}
 
     return listed

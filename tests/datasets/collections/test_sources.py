@@ -260,7 +260,7 @@ def test_no_source_at_all(tmp_path):
     (tmp_path / "one.png").write_bytes(picture())
     assert "neither a folder nor a zip nor a tar" in refused(tmp_path / "one.png")
     assert "no such folder" in refused(tmp_path / "absent")
-    assert "no such folder" in refused(tmp_path / ("x" * 300))
+    assert "cannot be opened" in refused(tmp_path / ("x" * 300))
     (tmp_path / "empty").mkdir()
     assert "It is empty." in refused(tmp_path / "empty")
     os.mkfifo(tmp_path / "pipe")
