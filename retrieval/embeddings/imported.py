@@ -117,8 +117,8 @@ def _npy_with_table(path: Path) -> dict[str, np.ndarray]:
     table = path.with_suffix(".csv")
     if not table.is_file():
         return arrays
-    names = {word: name for name, words in _WORDS.items() for word in words}
-    cells = tables.read_cells(numpy_files.bounded(table), name=table.name, columns=tuple(names))
+    names = [word for words in _WORDS.values() for word in words if len(word) > 1]  # a column y may be anything
+    cells = tables.read_cells(numpy_files.bounded(table), name=table.name, columns=names)
     if not cells.columns:
         raise refused(table.name, "none of its columns is named label, group, split or id", "Give the columns names.")
     return {**arrays, **{name: np.array([row[name] for row in cells.rows], np.str_) for name in cells.columns}}
@@ -132,7 +132,9 @@ _READERS: Mapping[str, Callable[[Path], dict[str, np.ndarray]]] = {
 
 
 def _vectors(arrays: Mapping[str, np.ndarray], called: str) -> np.ndarray:
-    named = [name for name in _VECTORS if name in arrays] or [name for name in arrays if arrays[name].ndim == 2]
+    told = {word for words in _WORDS.values() for word in words}
+    two_axes = [name for name in arrays if arrays[name].ndim == 2 and name not in told]
+    named = [name for name in _VECTORS if name in arrays] or two_axes
     remedy = "Save them as float32 [items, dimensions] under the name vectors."
     if len(named) != 1:
         listed = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "nothing"

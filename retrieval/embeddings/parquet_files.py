@@ -78,7 +78,7 @@ def _main(path: str) -> int:
     import pyarrow as pa
 
     try:
-        arrays = _arrays(path)
+        arrays = arrays_of(path)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError) as error:
         sys.stderr.write(" ".join(str(error).split())[:300].removesuffix(".") or type(error).__name__)
         return 1
@@ -95,7 +95,8 @@ def _bound_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def _arrays(path: str) -> dict[str, Any]:
+def arrays_of(path: str) -> dict[str, Any]:
+    """In the process of its own: the columns as arrays; ValueError where they are too much, or no vectors or texts."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:

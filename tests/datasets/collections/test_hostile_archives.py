@@ -298,11 +298,12 @@ def test_archives_in_archives_are_not_opened(tmp_path, opened):
 
 
 def test_ten_thousand_empty_files(tmp_path, opened):
-    empty = {f"cat/{index}.png": b"" for index in range(10_000)}
+    empty = {f"cat/e{index}.png": b"" for index in range(10_000)}
     for pack in (as_zip, as_tar):
         assert "It is empty." in refused(pack(tmp_path, empty), opened)
-        entries, reasons = opened(pack(tmp_path, {**GOOD, **empty}))
-        assert len(entries) == 2 and reasons["(9,950 more)"] == "It is empty." and len(reasons) == 51
+        some = dict.fromkeys(list(empty)[:2000], b"")
+        entries, reasons = opened(pack(tmp_path, {**GOOD, **some}))
+        assert len(entries) == 2 and reasons["(1,950 more)"] == "It is empty." and len(reasons) == 51
 
 
 def test_a_zip_whose_directory_is_endless(tmp_path, opened, monkeypatch):
@@ -411,9 +412,9 @@ def test_a_member_damaged_inside_a_zip_is_refused_by_its_checksum(tmp_path):
 
 
 def test_memory_stays_small_when_a_member_is_a_bomb(tmp_path):
-    """One deflate stream of 1 GB of zeros, said to be 1 GB: left out; said to be small: stopped there."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    packed = b"".join(packer.compress(bytes(1 << 20)) for _ in range(1024)) + packer.flush()
+    """A stream of 512 MB of zeros that is said to be of 49: reading stops there."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, -15)
+    packed = b"".join(packer.compress(bytes(1 << 20)) for _ in range(512)) + packer.flush()
     path = tmp_path / "pictures.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("cat/1.png", picture(1))
