@@ -179,7 +179,7 @@ def npy(header: str, data: bytes = b"", version: bytes = b"\1\0") -> bytes:
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (5, 6)}", bytes(121)), "does not fill"),
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (9999999, 99999999)}"), "more than 4 GB"),
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -5)}", bytes(20)), "more than 4 GB"),
-        (npy("{'descr': '<U99999999', 'fortran_order': False, 'shape': (5,)}"), "more than 4 GB"),
+        (npy("{'descr': '<U99999999', 'fortran_order': False, 'shape': (5,)}"), "more than 1000 characters"),
         (npy("{'descr': '|V8', 'fortran_order': False, 'shape': (5, 6)}", bytes(240)), "where numbers or texts"),
         (npy("__import__('os').mkdir('escaped')"), "header"),
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (5, 6)}", bytes(120), b"\7\0"), "header"),
