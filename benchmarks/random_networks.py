@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+
 from retrieval.encoders import devices, steps, with_keras, with_open_clip, with_timm, with_transformers
 from retrieval.encoders.specs import Encoder, EncoderSpec
 from retrieval.encoders.weights import Weights
@@ -15,7 +17,7 @@ def network(spec: EncoderSpec, device: str) -> Encoder:
     """The Encoder that the product would load on a device, but for what its tensors hold."""
     device = devices.ready(device)
     if spec.library == "keras":
-        with patch.object(with_keras, "_fill", lambda network, path: None):
+        with patch.object(with_keras, "_fill", lambda network, path: calm(network)):
             return with_keras.load(spec, WEIGHTS, device=device)
     if spec.library == "transformers":
         with patch.object(with_transformers, "_filled", lambda spec, path: (with_transformers.build(spec), _own(spec))):
@@ -23,6 +25,23 @@ def network(spec: EncoderSpec, device: str) -> Encoder:
     loader: Any = with_timm if spec.library == "timm" else with_open_clip
     with patch.object(loader, "fill", lambda network, spec, weights: _own(spec)):
         return loader.load(spec, WEIGHTS, device=device)
+
+
+def calm(network: Any) -> None:
+    """Let the norms of a Keras network know what they get, by one batch of noise, as trained ones do.
+
+    With norms at random EfficientNetV2-M, 57 blocks deep, makes of a change of a millionth one of three quarters, so
+    that its graph is refused.
+    """
+    import keras
+    import torch
+
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0  # one batch tells all
+    noise = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3)).astype(np.float32)
+    with torch.no_grad():
+        network(torch.from_numpy(noise).to(network.weights[0].value.device), training=True)
 
 
 def _own(spec: EncoderSpec) -> dict[str, Any]:
