@@ -238,6 +238,13 @@ def load(roots: tuple[Path, ...], key: str, *, fingerprint: str) -> Artifact | N
     return None
 
 
+def latest(root: Path, key: str) -> Artifact | None:
+    """The sound artifact of a key under a root, whatever its fingerprint; None if there is none."""
+    document = read_sealed(_manifest(root, key))
+    mark = document.get("fingerprint") if document is not None else None
+    return load((root,), key, fingerprint=mark) if isinstance(mark, str) else None
+
+
 def carry(roots: tuple[Path, ...], target: Path, key: str, *, fingerprint: str) -> None:
     """Copy the first sound artifact of a key with this fingerprint into another root."""
     found = load(roots, key, fingerprint=fingerprint)

@@ -1,23 +1,40 @@
 """A Cell is the address of every number: dataset, size, encoder, protocol."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from retrieval.datasets.catalogue import DATASETS, find_dataset
+from retrieval.datasets.catalogue import DATASETS, datasets, find_dataset
 from retrieval.datasets.specs import Dataset
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.encoders.specs import EncoderSpec
-from retrieval.errors import Unavailable, UnknownName
+from retrieval.errors import BadInput, Unavailable, UnknownName
+from retrieval.pictures.item import AS_THEY_ARE
 from retrieval.protocols import PROTOCOLS, Protocol, find_protocol
+from retrieval.roots import Roots
 
 
 @dataclass(frozen=True)
 class Cell:
-    """(dataset, size, encoder, protocol), by name; build one with `cell`, which checks the names."""
+    """(dataset, size, encoder, protocol), by name; build one with `cell`, which checks the names.
+
+    `own` is the collection that the dataset's name stands for, as it was when the cell was built.
+    """
 
     dataset: str
     size: int
     encoder: str
     protocol: str
+    own: Dataset | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """The four parts of its address by their names, as documents have them."""
+        return {"dataset": self.dataset, "size": self.size, "encoder": self.encoder, "protocol": self.protocol}
+
+    @property
+    def side(self) -> int:
+        """About how many pixels its pictures have along a side: its size, or what a collection's have as they are."""
+        return self.own.own.side if self.size == AS_THEY_ARE and self.own and self.own.own else self.size
 
     @property
     def key(self) -> str:
@@ -26,7 +43,7 @@ class Cell:
 
     @property
     def data(self) -> Dataset:
-        return find_dataset(self.dataset)
+        return find_dataset(self.dataset) if self.own is None else self.own
 
     @property
     def spec(self) -> EncoderSpec:
@@ -37,14 +54,22 @@ class Cell:
         return find_protocol(self.protocol)
 
 
-def cell(dataset: str, size: int, encoder: str, protocol: str | None = None) -> Cell:
+def cell(
+    dataset: str, size: int | None, encoder: str, protocol: str | None = None, *, roots: Roots | None = None
+) -> Cell:
     """The Cell of these names; without a protocol, of the first under which the encoder may be compared: `paper`.
+
+    Args:
+        size: None: of a collection its pictures as they are.
+        roots: Where collections lie; without, only the datasets known by name are found.
 
     Raises:
         UnknownName: One does not exist, or the encoder cannot take the dataset's items.
+        BadInput: No size is named, and the dataset is no collection.
         Unavailable: The protocol takes float32 features only, and the encoder gives others; or it cannot be had.
     """
-    data, spec = find_dataset(dataset), find_encoder(encoder)
+    data, spec = find_dataset(dataset, roots), find_encoder(encoder)
+    size = _side(data) if size is None else size
     if size not in data.sizes:
         raise UnknownName(f"size of {dataset}", size, data.sizes)
     if not spec.takes(data.ndim):
@@ -53,7 +78,14 @@ def cell(dataset: str, size: int, encoder: str, protocol: str | None = None) -> 
     rules = _fitting(spec)[0] if protocol is None else find_protocol(protocol)
     if not _fits(rules, spec):
         raise _too_exact(rules, spec)
-    return Cell(dataset=dataset, size=size, encoder=encoder, protocol=rules.name)
+    return Cell(dataset, size, encoder, rules.name, own=None if data.own is None else data)
+
+
+def _side(data: Dataset) -> int:
+    if data.own is None:
+        sizes = ", ".join(str(size) for size in data.sizes)
+        raise BadInput(f"{data.title} comes in several sizes.", remedy=f"Name one: --size with one of {sizes}.")
+    return AS_THEY_ARE
 
 
 def _fits(rules: Protocol, spec: EncoderSpec) -> bool:
@@ -73,13 +105,18 @@ def _too_exact(rules: Protocol, spec: EncoderSpec) -> Unavailable:
     )
 
 
-def grid() -> tuple[Cell, ...]:
-    """Every meaningful Cell, in the order of the catalogues."""
+def grid(roots: Roots | None = None) -> tuple[Cell, ...]:
+    """Every meaningful Cell, in the order of the catalogues; with roots, collections as they are among them."""
     return tuple(
-        Cell(dataset=data.name, size=size, encoder=spec.name, protocol=protocol.name)
-        for data in DATASETS
-        for size in data.sizes
+        Cell(data.name, size, spec.name, protocol.name, own=None if data.own is None else data)
+        for data in (DATASETS if roots is None else datasets(roots))
+        for size in usual_sizes(data)
         for spec in ENCODERS
         if spec.takes(data.ndim)
         for protocol in PROTOCOLS
     )
+
+
+def usual_sizes(data: Dataset) -> tuple[int, ...]:
+    """The sizes that are meant where none is named: all; of a collection its pictures as they are."""
+    return data.sizes if data.own is None else (AS_THEY_ARE,)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from retrieval import artifacts, cells, evaluation, results
 from retrieval.datasets import opening
-from retrieval.datasets.catalogue import DATASETS
+from retrieval.datasets.catalogue import datasets
 from retrieval.datasets.download import plain_size
 from retrieval.datasets.specs import Dataset
 from retrieval.encoders import weights
@@ -63,7 +63,7 @@ def examine(roots: Roots) -> tuple[Check, ...]:
         *(_package(name) for name in _NEEDED),
         _device(),
         *_folders(roots),
-        *(_dataset(dataset, roots) for dataset in DATASETS),
+        *(_dataset(dataset, roots) for dataset in datasets(roots)),
         *(_encoder(spec, roots) for spec in ENCODERS),
         _results(roots),
         *_damaged(roots),
@@ -135,6 +135,8 @@ def _dataset(dataset: Dataset, roots: Roots) -> Check:
     name = f"data {dataset.name}"
     if dataset.synthetic:
         return Check(name, "ok", "Drawn by the project itself.")
+    if dataset.own is not None:
+        return _collection(dataset, roots)
     try:
         there = [size for size in dataset.sizes if opening.is_at_hand(dataset, size, roots)]
     except RetrievalError as error:
@@ -147,6 +149,15 @@ def _dataset(dataset: Dataset, roots: Roots) -> Check:
     return Check(
         name, "ok", f"At hand: {_sizes(there)}." + (f" Not at hand: {_sizes(absent)}." if absent else ""), remedy
     )
+
+
+def _collection(dataset: Dataset, roots: Roots) -> Check:
+    """Whether the folder or archive of a collection is there; its files are looked at by `collection update`."""
+    name = f"collection {dataset.name}"
+    if opening.is_at_hand(dataset, dataset.sizes[0], roots):
+        return Check(name, "ok", dataset.about)
+    missing = opening.describe_missing(dataset, dataset.sizes[0], roots)
+    return Check(name, "missing", missing.message, missing.remedy)
 
 
 def _sizes(sizes: list[int]) -> str:
@@ -168,7 +179,7 @@ def _encoder(spec: EncoderSpec, roots: Roots) -> Check:
 def _results(roots: Roots) -> Check:
     there = {result.cell for result in evaluation.current_results(roots)}
     remedy = "" if there else "Run: python -m retrieval evaluate --dataset phantoms --size 64 --encoder pixels"
-    message = f"{len(there)} of {len(cells.grid())} cells have been evaluated."
+    message = f"{len(there)} of {len(cells.grid(roots))} cells have been evaluated."
     return Check("results", "ok" if there else "note", message, remedy)
 
 

@@ -7,7 +7,7 @@ vectors, so that a result or a neighbour list is found without an encoder, and w
 import functools
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from retrieval.datasets.specs import Split
 from retrieval.embeddings import embedding
 from retrieval.embeddings.embedding import Embeddings, Progress
 from retrieval.encoders import configs, loading, weights
-from retrieval.errors import BadInput, RetrievalError
+from retrieval.errors import BadInput, RetrievalError, Unavailable
 from retrieval.groups import Groups, find_groups
 from retrieval.groups import fingerprint_of as groups_fingerprint
 from retrieval.ranking import neighbours as ranked
@@ -77,6 +77,12 @@ def marks_of(cell: Cell, *, data: str, weights: str, verified: bool, settled: co
     )
 
 
+def sides_of(cell: Cell) -> tuple[Side, ...]:
+    """The sides of a cell that hold any item, queries first; of a collection the queries may be none."""
+    sides: tuple[Side, ...] = ("test", "train")
+    return tuple(side for side in sides if cell.data.counts[side])
+
+
 def split_of(cell: Cell, side: Side, roots: Roots) -> Split:
     """The cell's gallery (`train`) or queries (`test`)."""
     return opening.open_split(cell.data, cell.size, side, roots)
@@ -112,7 +118,14 @@ def neighbours(
 
 
 def evaluate(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progress | None = None) -> Result:
-    """The Result of a cell: read if one with this fingerprint is there, else computed and written."""
+    """The Result of a cell: read if one with this fingerprint is there, else computed and written.
+
+    Raises:
+        Unavailable: Data or weights are missing, or the items of a collection cannot be ranked.
+    """
+    lacking = unrankable(cell)
+    if lacking is not None:
+        raise lacking
     mark = fingerprint_of(marks(cell, roots))
     found = stored_result(cell, mark, roots)
     if found is not None:
@@ -125,22 +138,42 @@ def evaluate(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progre
     return result
 
 
+def unrankable(cell: Cell) -> Unavailable | None:
+    """Why no ranking of a collection can be judged; None where one can."""
+    data, needed = cell.data, cell.rules.k + 1
+    if not data.labelled:
+        return Unavailable(
+            f"The pictures of {data.title} have no labels, so that no ranking of them can be judged.",
+            remedy="They can be searched. To rank extractors, give labels by class folders or a CSV, and update it.",
+        )
+    if data.own is not None and (not data.counts["test"] or data.counts["train"] < needed):
+        return Unavailable(
+            f"{data.title} has {data.counts['train']} pictures in its gallery and {data.counts['test']} to ask with; "
+            f"a ranking is judged from {needed} and one on.",
+            remedy="It can be searched. Add more pictures and update the collection.",
+        )
+    return None
+
+
 def fingerprint_of(parts: Marks) -> str:
     """The key of staleness of a Result."""
     return artifacts.fingerprint(neighbours=parts.test, groups=parts.groups, rules=scoring.RULES_VERSION)
 
 
 def current_results(roots: Roots) -> Iterator[Result]:
-    """Every Result under the roots that is sound and what would be computed now."""
-    return results.read_all(roots.lookup, accept=lambda result: is_current(result, roots))
+    """Every Result under the roots that is sound and what would be computed now; its cell knows its collection."""
+    for result in results.read_all(roots.lookup, accept=lambda result: is_current(result, roots)):
+        yield replace(result, cell=named(**result.cell.names, roots=roots))
 
 
 def is_current(result: Result, roots: Roots) -> bool:
     """Whether a Result is what would be computed now; without data or weights at hand, those that it names count."""
     try:
-        cell = named(**asdict(result.cell))
+        cell = named(**result.cell.names, roots=roots)
     except RetrievalError:  # a dataset or an extractor that this version no longer has, or does not compare so
         return False
+    if cell.own is not None and opening.data_digest(cell.own, cell.size, roots)[0] != result.data:
+        return False  # of the collection as it was before an update
     try:
         settled = _settled(cell, result, roots)
     except BadInput as error:  # with a config file that cannot be used nothing could be computed now
@@ -225,6 +258,12 @@ def _beyond_groups(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots
     """The first k neighbours not of the query's group; ranked again, deeper, where the stored ones do not reach."""
     k = cell.rules.k
     largest = int(np.bincount(groups.train).max())
+    if largest + k > len(groups.train):
+        raise Unavailable(
+            f"{largest} of the {len(groups.train)} gallery pictures of {cell.data.title} are the same picture again, "
+            f"so that fewer than {k} others are left to compare with.",
+            remedy="It can be searched. Add more pictures and update the collection.",
+        )
     if largest + k > ranking.indices.shape[1]:
         gallery, query = embeddings(cell, "train", roots), embeddings(cell, "test", roots)
         deeper = ranked.rank(gallery.vectors, query.vectors, cell.rules, k=largest + k, mark=gallery.fingerprint)

@@ -5,19 +5,22 @@ a side and with the gallery's mean picture taken away, they correlate by more th
 pixels (one in volumes). Without the mean, any two fundus photographs would correlate that well. With it they have to
 correlate by more than 0.9 all the same, since what the mean leaves of two dark pictures is its own negative, whatever
 they show. A group is what such pairs connect. The module stands after ranking, since in a large dataset only the
-nearest neighbours of small thumbnails are looked at.
+nearest neighbours of small thumbnails are looked at. Pictures of a collection, which may be of any shape, are compared
+as grey squares of 28 pixels, so that its groups are the same at every size; exact duplicates are those of its record.
 """
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from retrieval import artifacts, provenance
 from retrieval.datasets.opening import open_split
-from retrieval.datasets.specs import Dataset
+from retrieval.datasets.specs import Dataset, Split
+from retrieval.pictures.item import AS_THEY_ARE, make_item
 from retrieval.ranking import exact
 from retrieval.roots import Roots
 
@@ -55,13 +58,15 @@ class Groups:
 
 def find_groups(dataset: Dataset, size: int, roots: Roots) -> Groups:
     """The Groups of a dataset at one size; found once, then read."""
+    size = size if dataset.own is None else AS_THEY_ARE
     train, test = open_split(dataset, size, "train", roots), open_split(dataset, size, "test", roots)
     key = key_of(dataset, size)
     mark = fingerprint_of(train.digest)
     found = artifacts.load(roots.lookup, key, fingerprint=mark)
     if found is not None:
         return Groups(**found.arrays, fingerprint=mark)
-    numbers, mean = _group(train.images, test.images, dataset.ndim)
+    find = _group if dataset.own is None else _group_own
+    numbers, mean = find(train, test)
     arrays = {"train": numbers[: len(train)], "test": numbers[len(train) :], "mean": mean}
     artifacts.save(roots.cache, key, arrays=arrays, fingerprint=mark, meta=provenance.versions())
     return Groups(**arrays, fingerprint=mark)
@@ -74,7 +79,7 @@ def fingerprint_of(data: str) -> str:
 
 def key_of(dataset: Dataset, size: int) -> str:
     """Where the Groups lie, relative to a root."""
-    return f"groups/{dataset.name}/{size}"
+    return f"groups/{dataset.name}/{size if dataset.own is None else AS_THEY_ARE}"
 
 
 def kinship(picture: np.ndarray, other: np.ndarray, mean: np.ndarray, ndim: int) -> Kinship | None:
@@ -84,6 +89,16 @@ def kinship(picture: np.ndarray, other: np.ndarray, mean: np.ndarray, ndim: int)
     both, pair = _reduced(np.stack([picture, other]), ndim), np.array([[0, 1]])
     near = correlation(both - mean, pair, ndim)[0] > NEAR and correlation(both, pair, ndim)[0] > ALIKE
     return "near" if near else None
+
+
+def kinship_within(dataset: Dataset, picture: np.ndarray, other: np.ndarray, mean: np.ndarray) -> Kinship | None:
+    """As `kinship`, of two items of a dataset; those of a collection may differ in shape."""
+    if dataset.own is None:
+        return kinship(picture, other, mean, dataset.ndim)
+    if np.array_equal(picture, other):
+        return "exact"
+    found = kinship(_thumbnail(picture, dataset), _thumbnail(other, dataset), mean, dataset.ndim)
+    return "near" if found else None
 
 
 def correlation(residuals: np.ndarray, pairs: np.ndarray, ndim: int) -> np.ndarray:
@@ -122,17 +137,35 @@ def near_pairs_of_many(residuals: np.ndarray, ndim: int) -> np.ndarray:
     return pairs[correlation(residuals, pairs, ndim) > NEAR]
 
 
-def _group(train: np.ndarray, test: np.ndarray, ndim: int) -> tuple[np.ndarray, np.ndarray]:
+def _group(train: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
     """A group number for every item, train before test, and the mean gallery picture."""
+    ndim, pictures = train.dataset.ndim, np.concatenate([train.images, test.images])
+    return _connected(pictures, _exact_pairs(pictures), n_gallery=len(train), ndim=ndim)
+
+
+def _group_own(train: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
+    """The same of a collection, whose pictures are decoded one by one."""
+    small = [_thumbnail(picture, train.dataset) for split in (train, test) for picture in split.images]
+    digests = np.concatenate([train.images.digests, test.images.digests])
+    return _connected(np.stack(small), _exact_pairs(digests), n_gallery=len(train), ndim=2)
+
+
+def _thumbnail(picture: np.ndarray, dataset: Dataset) -> np.ndarray:
+    return make_item(Image.fromarray(picture), dataset=replace(dataset, channels=1), size=REDUCED_SIDE)
+
+
+def _connected(
+    pictures: np.ndarray, exact_pairs: np.ndarray, *, n_gallery: int, ndim: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What exact and near duplicates connect: group numbers, and the mean of the gallery, which comes first."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    mean = _mean(train, ndim)
-    pictures = np.concatenate([train, test])
+    mean = _mean(pictures[:n_gallery], ndim)
     reduced = _reduced(pictures, ndim)
     find = near_pairs if len(pictures) <= EVERY_PAIR else near_pairs_of_many
     near = find(reduced - mean, ndim)
-    pairs = np.concatenate([_exact_pairs(pictures), near[correlation(reduced, near, ndim) > ALIKE]])
+    pairs = np.concatenate([exact_pairs, near[correlation(reduced, near, ndim) > ALIKE]])
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(pictures),) * 2)
     return connected_components(graph, directed=False)[1].astype(np.int64), mean
 

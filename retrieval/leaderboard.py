@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from retrieval import evaluation, results
-from retrieval.datasets.catalogue import DATASETS
+from retrieval.datasets.catalogue import datasets, find_dataset
 from retrieval.datasets.class_counts import unordered_labels
 from retrieval.datasets.specs import Dataset
 from retrieval.encoders.catalogue import ENCODERS
@@ -96,13 +96,30 @@ def leaderboard(roots: Roots, *, synthetic: bool = False) -> tuple[Row, ...]:
     rows = [_measured(result, printed) for result in evaluation.current_results(roots)]
     rows += [_published(row) for row in (*published, *reduction_rows(roots))]
     rows = [row for row in rows if row.synthetic == synthetic]
+    known = {dataset.name: dataset for dataset in datasets(roots)}
     places = dict.fromkeys((row.dataset, row.size) for row in rows)
     opened = {(row.dataset, row.size) for row in rows if row.source == "measured"}
-    floors = {place: _baselines(*place, roots=roots, opened=place in opened) for place in places}
+    floors = {place: baselines(known[place[0]], place[1], roots=roots, opened=place in opened) for place in places}
     rows = [_against_majority(row, floors[row.dataset, row.size]) for row in rows]
     rows = _with_near_best(rows)
     rows += [row for floor in floors.values() for row in floor]
-    return tuple(sorted(rows, key=_place))
+    order = {name: place for place, name in enumerate(known)}
+    return tuple(sorted(rows, key=lambda row: _place(row, order)))
+
+
+def baselines(dataset: Dataset, size: int, *, roots: Roots, opened: bool) -> tuple[Row, ...]:
+    """Majority class and blind draw; none where the labels are not known. `opened`: its file was read before."""
+    gallery = unordered_labels(dataset, size, "train", roots, open_file=opened)
+    queries = unordered_labels(dataset, size, "test", roots, open_file=opened)
+    if gallery is None or queries is None:
+        return ()
+    constant = majority(dataset, gallery_labels=gallery, query_labels=queries)
+    blind = blind_draw(dataset, gallery_labels=gallery, query_labels=queries)
+    # Leaving out a query's few duplicates does not change the gallery's commonest class.
+    return (
+        _baseline(dataset, size, MAJORITY, whole=constant, left=constant),
+        _baseline(dataset, size, BLIND, whole=blind, left=None),
+    )
 
 
 def select(
@@ -150,10 +167,6 @@ def metric_names(rows: Iterable[Row]) -> tuple[str, ...]:
 # --- from what is measured, printed or known without a picture -----------------------------------------------------
 
 
-def _datasets() -> dict[str, Dataset]:
-    return {dataset.name: dataset for dataset in DATASETS}
-
-
 def _figures(metrics: Mapping[str, float], hits: Mapping[str, int], n_queries: int) -> Figures:
     intervals = {}
     for name, count in hits.items():
@@ -163,19 +176,18 @@ def _figures(metrics: Mapping[str, float], hits: Mapping[str, int], n_queries: i
     return Figures(metrics=dict(metrics), hits=dict(hits), intervals=intervals, beats_majority={})
 
 
-def _row(dataset_name: str, size: int, encoder: str, **fields: Any) -> Row:
-    dataset = _datasets()[dataset_name]
+def _row(dataset: Dataset, size: int, encoder: str, **fields: Any) -> Row:
     cheap = any(spec.baseline for spec in ENCODERS if spec.name == encoder)
     traits = {"cheap": cheap, "ranked": dataset.task != "findings", "synthetic": dataset.synthetic}
     empty = {"grouped_queries": None, "groups_left_out": None, "verified": None}
-    return Row(dataset=dataset_name, size=size, encoder=encoder, **{**traits, **empty, **fields})
+    return Row(dataset=dataset.name, size=size, encoder=encoder, **{**traits, **empty, **fields})
 
 
 def _measured(result: results.Result, printed: Mapping[tuple[str, int, str], PublishedRow]) -> Row:
     cell, whole, left = result.cell, result.as_published, result.groups_left_out
     study = printed.get((cell.dataset, cell.size, cell.encoder)) if cell.protocol == "paper" else None
     return _row(
-        cell.dataset,
+        cell.data,
         cell.size,
         cell.encoder,
         protocol=cell.protocol,
@@ -197,7 +209,7 @@ def _difference(measured: Mapping[str, int], printed: Mapping[str, int]) -> dict
 def _published(row: PublishedRow) -> Row:
     reduced = row.reduction is not None
     return _row(
-        row.dataset,
+        find_dataset(row.dataset),
         row.size,
         row.encoder,
         protocol=f"{row.reduction} (study)" if reduced else "paper",
@@ -208,25 +220,9 @@ def _published(row: PublishedRow) -> Row:
     )
 
 
-def _baselines(dataset_name: str, size: int, *, roots: Roots, opened: bool) -> tuple[Row, ...]:
-    """Majority class and blind draw; none where the labels are not known. `opened`: its file was read before."""
-    dataset = _datasets()[dataset_name]
-    gallery = unordered_labels(dataset, size, "train", roots, open_file=opened)
-    queries = unordered_labels(dataset, size, "test", roots, open_file=opened)
-    if gallery is None or queries is None:
-        return ()
-    constant = majority(dataset, gallery_labels=gallery, query_labels=queries)
-    blind = blind_draw(dataset, gallery_labels=gallery, query_labels=queries)
-    # Leaving out a query's few duplicates does not change the gallery's commonest class.
-    return (
-        _baseline(dataset_name, size, MAJORITY, whole=constant, left=constant),
-        _baseline(dataset_name, size, BLIND, whole=blind, left=None),
-    )
-
-
-def _baseline(dataset_name: str, size: int, what: str, *, whole: Baseline, left: Baseline | None) -> Row:
+def _baseline(dataset: Dataset, size: int, what: str, *, whole: Baseline, left: Baseline | None) -> Row:
     return _row(
-        dataset_name,
+        dataset,
         size,
         what,
         protocol=None,
@@ -288,11 +284,10 @@ def near_best(table: list[Figures | None]) -> list[tuple[str, ...]]:
     ]
 
 
-def _place(row: Row) -> tuple[Any, ...]:
-    order = [dataset.name for dataset in DATASETS]
+def _place(row: Row, order: Mapping[str, int]) -> tuple[Any, ...]:
     first = row.as_published.metrics.get("ACC@1") if row.ranked else None
     by_accuracy = (first is None, -(first or 0.0))
-    return (order.index(row.dataset), row.size, *by_accuracy, row.encoder, row.protocol or "", row.source)
+    return (order[row.dataset], row.size, *by_accuracy, row.encoder, row.protocol or "", row.source)
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------

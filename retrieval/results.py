@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,8 @@ def path_of(root: Path, cell: Cell) -> Path:
 
 def write(root: Path, result: Result) -> None:
     """Write a Result atomically, with a checksum of its own."""
-    document = asdict(result)
+    plain = replace(result, cell=replace(result.cell, own=None))
+    document = {**asdict(plain), "cell": result.cell.names}
     checksum = artifacts.fingerprint(result=document)
     artifacts.write_json(path_of(root, result.cell), {"checksum": checksum, "result": document})
 

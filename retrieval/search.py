@@ -10,13 +10,13 @@ from retrieval.answers import Answer, ItemQuery, Nearness, Neighbour, Query, Rea
 from retrieval.cells import Cell
 from retrieval.datasets import opening, relevance
 from retrieval.datasets.specs import Split
-from retrieval.embeddings import embedding
+from retrieval.embeddings import embedding, shapes
 from retrieval.embeddings.embedding import Progress
 from retrieval.encoders import configs, devices, loading, preprocessing, weights
 from retrieval.encoders.specs import Pixels
 from retrieval.errors import BadInput, RetrievalError, UnknownName
 from retrieval.evaluation import Marks
-from retrieval.groups import Groups, find_groups, kinship
+from retrieval.groups import Groups, find_groups, kinship_within
 from retrieval.pictures.item import read_item
 from retrieval.ranking import neighbours as ranked
 from retrieval.ranking import spaces
@@ -51,7 +51,7 @@ def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
         _neighbour(rank, int(index), float(score), gallery, truth, _kin(query, item, int(index), gallery, groups))
         for rank, (index, score) in enumerate(zip(indices, scores, strict=True), 1)
     )
-    vote = _vote(found, gallery)
+    vote = _vote(found, gallery) if cell.data.labelled else ()
     parts = evaluation.marks(cell, roots)  # after what was missing has been computed
     return Answer(
         cell=cell,
@@ -99,7 +99,7 @@ def readiness(cell: Cell, roots: Roots) -> Readiness:
         parts = evaluation.marks(cell, roots)
         if not parts.verified:
             evaluation.split_of(cell, "train", roots)  # of a file that is not the publisher's only opening it tells
-        sides: tuple[Side, ...] = ("test", "train")
+        sides = evaluation.sides_of(cell)
         stored = all(evaluation.stored_neighbours(cell, side, roots, parts=parts) is not None for side in sides)
     except RetrievalError as error:
         return _unavailable(error)
@@ -114,11 +114,11 @@ def readiness(cell: Cell, roots: Roots) -> Readiness:
     return Readiness("command", uploads, f"{message} It takes about {plain_time(seconds)}.", _command(cell), seconds)
 
 
-def prepare(cell: Cell, roots: Roots, *, progress: Progress | None = None) -> None:
+def prepare(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progress | None = None) -> None:
     """Compute what a cell still needs to answer sampled queries: groups, embeddings, neighbours of test and gallery."""
     find_groups(cell.data, cell.size, roots)
-    for side in ("test", "train"):
-        evaluation.neighbours(cell, side, roots, progress=progress)
+    for side in evaluation.sides_of(cell):
+        evaluation.neighbours(cell, side, roots, device=device, progress=progress)
 
 
 def sees(query: Query, cell: Cell, roots: Roots) -> np.ndarray:
@@ -147,7 +147,8 @@ def _item(query: Query, cell: Cell, roots: Roots) -> tuple[np.ndarray, np.ndarra
             f"{cell.data.title} has no {query.split} item {query.index}.",
             remedy=f"Choose an index from 0 to {len(split) - 1}.",
         )
-    return np.asarray(split.images[query.index]), np.asarray(split.labels[query.index])
+    labels = np.asarray(split.labels[query.index]) if cell.data.labelled else None
+    return np.asarray(split.images[query.index]), labels
 
 
 def _nearest(query: Query, item: np.ndarray, cell: Cell, roots: Roots, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -160,6 +161,11 @@ def _nearest(query: Query, item: np.ndarray, cell: Cell, roots: Roots, k: int) -
     loading.check_same(cell.spec, before, encoder.weights_digest)
     vectors = embedding.embed_pictures(encoder, item[None])
     embedding.check_finite(cell.spec, vectors, "this picture")
+    if vectors.shape[1:] != gallery.vectors.shape[1:]:
+        raise BadInput(
+            f"{cell.spec.title} compares pictures of one size, and yours has another than those of {cell.data.title}.",
+            remedy=f"Choose a size, for instance {cell.data.sizes[-1]}, or another extractor.",
+        )
     indices, scores = ranked.rank(gallery.vectors, vectors, cell.rules, k=k, mark=gallery.fingerprint)
     return indices[0], scores[0]
 
@@ -168,7 +174,7 @@ def _kin(query: Query, item: np.ndarray, index: int, gallery: Split, groups: Gro
     """Whether a gallery item is the query's picture again; groups know it for items, pixels tell it for uploads."""
     if isinstance(query, ItemQuery) and groups.of(query.split)[query.index] != groups.train[index]:
         return None
-    found = kinship(item, np.asarray(gallery.images[index]), groups.mean, gallery.dataset.ndim)
+    found = kinship_within(gallery.dataset, item, np.asarray(gallery.images[index]), groups.mean)
     return found if isinstance(query, UploadQuery) else found or "near"
 
 
@@ -213,7 +219,8 @@ def _reliability(
 
     Each has its group left out: a picture that nobody has seen before has no duplicate in the gallery either.
     """
-    if evaluation.stored_neighbours(cell, "test", roots, parts=parts) is None:
+    unjudged = not cell.data.labelled or not cell.data.counts["test"]
+    if unjudged or evaluation.stored_neighbours(cell, "test", roots, parts=parts) is None:
         return None
     test = evaluation.split_of(cell, "test", roots)
     asked, firsts = _firsts(cell, "test", roots, parts)
@@ -254,10 +261,13 @@ def _unavailable(error: RetrievalError) -> Readiness:
 
 
 def _lacking(cell: Cell, roots: Roots) -> RetrievalError | None:
-    """What embedding a picture lacks: the weights, or a device for their precision; None where nothing does."""
+    """What embedding a picture lacks: the weights, or a device for their precision; None where nothing does.
+
+    Or that the extractor cannot take pictures as they are.
+    """
     if weights.state(cell.spec, roots) != "ready":
         return weights.missing(cell.spec)
-    return devices.refusal(cell.spec)
+    return devices.refusal(cell.spec) or shapes.refusal(cell.data, cell.size, cell.spec)
 
 
 def _stored(cell: Cell, roots: Roots, lacking: RetrievalError | None) -> Readiness:
@@ -286,7 +296,8 @@ def estimate(cell: Cell, roots: Roots, *, shared: bool = False) -> float:
     `shared`: the vectors will be there, since another cell is computed before that needs them too.
     """
     counts, each = cell.data.counts, _seconds_each(cell, roots)
-    items = 0 if shared else sum(counts[part] for part in ("train", "test") if not embedded(cell, part, roots))
+    sides = evaluation.sides_of(cell)
+    items = 0 if shared else sum(counts[part] for part in sides if not embedded(cell, part, roots))
     start_up = START_UP if items and cell.spec.weights else 1.0
     length = vector_bytes(cell, roots) // 4
     placing = spaces.products(cell.rules.space, count=counts["train"], length=length, queries=counts["test"])
@@ -296,12 +307,12 @@ def estimate(cell: Cell, roots: Roots, *, shared: bool = False) -> float:
 
 def vector_bytes(cell: Cell, roots: Roots) -> int:
     """Bytes of what is stored for one picture, or for all slices of one volume."""
-    return 4 * _slices(cell, roots) * (cell.spec.dim or cell.data.channels * cell.size**2)
+    return 4 * _slices(cell, roots) * (cell.spec.dim or cell.data.channels * cell.side**2)
 
 
 def _seconds_each(cell: Cell, roots: Roots) -> float:
     """Rough seconds to embed one picture or volume."""
-    side, usual = _pixels(cell, roots).side(cell.size), cell.spec.ms_at_224
+    side, usual = _pixels(cell, roots).side(cell.side), cell.spec.ms_at_224
     return _slices(cell, roots) * max(usual * (side / 224) ** 2, min(usual, 1.0)) / 1000
 
 

@@ -11,7 +11,7 @@ from retrieval.answers import UploadQuery
 from retrieval.cells import Cell, cell
 from retrieval.cli import documents
 from retrieval.cli.answering import error_document, refusals, share_on_stderr
-from retrieval.datasets.catalogue import DATASETS
+from retrieval.datasets.catalogue import datasets
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.errors import RetrievalError, UnknownName
 from retrieval.leaderboard import Row, Source
@@ -24,7 +24,8 @@ def ask(images: Sequence[Path], address: Mapping[str, Any], roots: Roots, *, k: 
     with contextlib.redirect_stdout(sys.stderr):
         try:
             with refusals():
-                asked = cell(**address)
+                asked = cell(**address, roots=roots)
+                address = asked.names
                 search.prepare(asked, roots, progress=share_on_stderr())
         except RetrievalError as error:
             why = error_document(error)
@@ -32,11 +33,11 @@ def ask(images: Sequence[Path], address: Mapping[str, Any], roots: Roots, *, k: 
         return {**address, "queries": [_query(image, asked, roots, k) for image in images]}
 
 
-def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row]) -> None:
+def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) -> None:
     """UnknownName for a filter that no row of the leaderboard and no catalogue knows; None filters nothing."""
     known: dict[str, dict[Any, None]] = {
-        "dataset": {data.name: None for data in DATASETS},
-        "size": {size: None for data in DATASETS for size in data.sizes},
+        "dataset": {data.name: None for data in datasets(roots)},
+        "size": {size: None for data in datasets(roots) for size in data.sizes},
         "encoder": {spec.name: None for spec in ENCODERS},
         "protocol": {rules.name: None for rules in PROTOCOLS},
         "source": dict.fromkeys(get_args(Source)),

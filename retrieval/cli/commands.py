@@ -12,10 +12,10 @@ import typer
 from retrieval import doctor as examination
 from retrieval import evaluation, leaderboard
 from retrieval.cells import Cell, cell
-from retrieval.cli import asking, documents, precomputing, texts, verifying
+from retrieval.cli import asking, collecting, documents, precomputing, texts, verifying
 from retrieval.cli.answering import SAID_NO, Form, count_on_stderr, give, saying_no, share_on_stderr
 from retrieval.datasets import opening
-from retrieval.datasets.catalogue import DATASETS, find_dataset
+from retrieval.datasets.catalogue import datasets, find_dataset
 from retrieval.datasets.download import plain_size
 from retrieval.embeddings.embedding import Embeddings
 from retrieval.encoders import loading, weights
@@ -36,7 +36,9 @@ app = typer.Typer(
 )
 
 DatasetName = Annotated[str, typer.Option("--dataset", help="Its name: see `list datasets`.")]
-Size = Annotated[int, typer.Option("--size", help="Side in pixels.")]
+Size = Annotated[
+    int | None, typer.Option("--size", help="Side in pixels; left out, a collection's pictures as they are.")
+]
 EncoderName = Annotated[str, typer.Option("--encoder", help="The feature extractor's name: see `list encoders`.")]
 ProtocolName = Annotated[
     str,
@@ -78,7 +80,7 @@ def list_(kind: Annotated[Kind, typer.Argument()], form: FormOption = Form.TEXT)
     with saying_no(form):
         roots = roots_from_environment()
         if kind is Kind.DATASETS:
-            rows = [documents.dataset(each, roots) for each in DATASETS]
+            rows = [documents.dataset(each, roots) for each in datasets(roots)]
         elif kind is Kind.ENCODERS:
             rows = [documents.encoder(each, roots) for each in ENCODERS]
         else:
@@ -106,8 +108,8 @@ def download(
 
 
 def _fetch_data(name: str, size: int | None, roots: Roots) -> dict:
-    dataset = find_dataset(name)
-    side = size or dataset.sizes[0]
+    dataset = find_dataset(name, roots)
+    side = dataset.sizes[0] if size is None else size
     path = opening.fetch_file(dataset, side, roots, progress=share_on_stderr())
     return {"dataset": dataset.name, "size": side, "file": str(path) if path else None}
 
@@ -156,8 +158,8 @@ def worker(
 @app.command()
 def embed(
     dataset: DatasetName,
-    size: Size,
     encoder: EncoderName,
+    size: Size = None,
     device: Device = "auto",
     form: FormOption = Form.TEXT,
 ) -> None:
@@ -166,9 +168,11 @@ def embed(
     Of its gallery and its query pictures; a run that was stopped is taken up where it was.
     """
     with saying_no(form):
-        asked, roots = cell(dataset, size, encoder), roots_from_environment()
-        gallery, queries = (_embedded(asked, side, roots, device) for side in ("train", "test"))
-        document = documents.embeddings(asked, gallery=len(gallery.vectors), queries=len(queries.vectors))
+        roots = roots_from_environment()
+        asked = cell(dataset, size, encoder, roots=roots)
+        sides = reversed(evaluation.sides_of(asked))
+        made = {side: len(_embedded(asked, side, roots, device).vectors) for side in sides}
+        document = documents.embeddings(asked, gallery=made["train"], queries=made.get("test", 0))
     give(
         document, form, text=f"{document['n_gallery']} gallery and {document['n_queries']} query pictures are embedded."
     )
@@ -181,8 +185,8 @@ def _embedded(asked: Cell, side: Side, roots: Roots, device: str) -> Embeddings:
 @app.command()
 def evaluate(
     dataset: DatasetName,
-    size: Size,
     encoder: EncoderName,
+    size: Size = None,
     protocol: ProtocolName = "paper",
     device: Device = "auto",
     write_precomputed: Annotated[
@@ -199,12 +203,13 @@ def evaluate(
     """
     with saying_no(form):
         roots = roots_from_environment()
-        asked = cell(dataset, size, encoder, protocol)
+        asked = cell(dataset, size, encoder, protocol, roots=roots)
         found = evaluation.evaluate(asked, roots, device=device, progress=share_on_stderr())
         if write_precomputed or write_gallery:
             ship(asked, roots, gallery=write_gallery)
-        study = published_row(roots, dataset=dataset, size=size, encoder=encoder, protocol=protocol)
-        document = documents.evaluation(found, study)
+        study = published_row(roots, **asked.names)
+        floor = leaderboard.baselines(asked.data, asked.size, roots=roots, opened=True)
+        document = documents.evaluation(found, study, floor)
     give(document, form, text=texts.evaluation(document))
 
 
@@ -212,8 +217,8 @@ def evaluate(
 def search(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
     dataset: DatasetName,
-    size: Size,
     encoder: EncoderName,
+    size: Size = None,
     protocol: ProtocolName = "paper",
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="Neighbours of each picture.")] = 5,
     form: FormOption = Form.TEXT,
@@ -229,6 +234,7 @@ def search(
         raise typer.Exit(SAID_NO)
 
 
+app.add_typer(collecting.app, name="collection")
 app.command()(verifying.verify)
 app.command()(precomputing.precompute)
 app.command()(precomputing.clean)
@@ -252,8 +258,9 @@ def leaderboard_(
     """
     with saying_no(Form.JSON if form is BoardForm.JSON else Form.TEXT):
         wanted = {"dataset": dataset, "size": size, "encoder": encoder, "protocol": protocol, "source": source}
-        every = leaderboard.leaderboard(roots_from_environment(), synthetic=synthetic)
-        asking.check_filters(wanted, every)
+        roots = roots_from_environment()
+        every = leaderboard.leaderboard(roots, synthetic=synthetic)
+        asking.check_filters(wanted, every, roots)
         rows = leaderboard.select(every, **wanted)
     if form is BoardForm.JSON:
         give({"rows": [asdict(row) for row in rows]}, Form.JSON, text="")

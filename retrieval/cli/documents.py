@@ -11,10 +11,11 @@ from retrieval.datasets.specs import Dataset
 from retrieval.doctor import Check
 from retrieval.encoders import weights
 from retrieval.encoders.specs import EncoderSpec
-from retrieval.leaderboard import DIFFERENCE_METRICS
+from retrieval.leaderboard import DIFFERENCE_METRICS, Row
 from retrieval.published import PublishedRow
 from retrieval.results import Result
 from retrieval.roots import Roots
+from retrieval.scoring.uncertainty import wilson
 
 
 def dataset(spec: Dataset, roots: Roots) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def dataset(spec: Dataset, roots: Roots) -> dict[str, Any]:
         "sizes": list(spec.sizes),
         "at_hand": [size for size in spec.sizes if opening.is_at_hand(spec, size, roots)],
         "synthetic": spec.synthetic,
+        "own": asdict(spec.own) if spec.own else None,
         "licence": spec.licence,
         "url": spec.url,
         "citation": spec.citation,
@@ -83,7 +85,7 @@ def fetched(spec: EncoderSpec, found: weights.Weights) -> dict[str, Any]:
 def result(found: Result) -> dict[str, Any]:
     """A Result without what is said query by query."""
     return {
-        **asdict(found.cell),
+        **found.cell.names,
         "n_queries": found.as_published.n_queries,
         "verified": found.verified,
         "metrics": dict(found.as_published.metrics),
@@ -96,10 +98,16 @@ def result(found: Result) -> dict[str, Any]:
     }
 
 
-def evaluation(found: Result, study: PublishedRow | None) -> dict[str, Any]:
-    """A Result beside the study's row for the same cell, if it has one, and the difference in hits."""
+def evaluation(found: Result, study: PublishedRow | None, floor: Sequence[Row]) -> dict[str, Any]:
+    """A Result beside the study's row for the same cell, if it has one, and the difference in hits.
+
+    `intervals`: Wilson's 95 %, in percent. `baselines`: what answers give that look at no picture.
+    """
+    whole = found.as_published
     return {
         **result(found),
+        "intervals": {name: _interval(hits, whole.n_queries) for name, hits in whole.hits.items()},
+        "baselines": {row.encoder: dict(row.as_published.metrics) for row in floor},
         "published": dict(study.metrics) if study else None,
         "hits_difference": _difference(found, study) if study else None,
         "provenance": dict(found.provenance),
@@ -108,7 +116,7 @@ def evaluation(found: Result, study: PublishedRow | None) -> dict[str, Any]:
 
 def embeddings(asked: Cell, *, gallery: int, queries: int) -> dict[str, Any]:
     """What `embed` has made."""
-    address = {name: value for name, value in asdict(asked).items() if name != "protocol"}
+    address = {name: value for name, value in asked.names.items() if name != "protocol"}
     return {**address, "n_gallery": gallery, "n_queries": queries}
 
 
@@ -154,6 +162,11 @@ def _vote(tallies: Sequence[Tally]) -> dict[str, Any] | None:
         return None
     first = tallies[0]
     return {"label": first.label, "label_name": first.label_name, "share": first.share}
+
+
+def _interval(hits: int, n: int) -> list[float] | None:
+    ends = wilson(hits, n)
+    return None if ends is None else [100 * end for end in ends]
 
 
 def _difference(found: Result, study: PublishedRow) -> dict[str, int | None]:

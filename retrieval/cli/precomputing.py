@@ -1,6 +1,6 @@
 """`precompute`: every embedding, neighbour list and metric table of a selection, listed, then computed."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -113,7 +113,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _document(entry: Entry) -> dict[str, Any]:
-    return {**asdict(entry.cell), **{name: value for name, value in vars(entry).items() if name != "cell"}}
+    return {**entry.cell.names, **{name: value for name, value in vars(entry).items() if name != "cell"}}
 
 
 def _ended(entries: tuple[Entry, ...], outcome: Outcome) -> list[dict[str, Any]]:

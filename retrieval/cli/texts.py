@@ -8,6 +8,7 @@ from retrieval.cli.tables import table
 from retrieval.datasets.download import plain_size
 from retrieval.doctor import Check
 from retrieval.leaderboard import Figures, Row
+from retrieval.pictures.item import size_name
 
 _LISTED = {
     "datasets": ("name", "title", "ndim", "task", "classes", "sizes", "at_hand", "licence"),
@@ -90,11 +91,23 @@ def evaluation(document: Mapping[str, Any]) -> str:
     ]
     columns = ["metric", "as published", "groups left out", *(["study", "hits minus study"] if published else [])]
     head = (
-        f"{document['dataset']} {document['size']}, {document['encoder']}, {document['protocol']}: {n} queries, "
+        f"{_place(document)}, {document['encoder']}, {document['protocol']}: {n} queries, "
         f"{left['grouped_queries']} of them with a duplicate in the gallery; data and weights "
         f"{'verified' if document['verified'] else 'NOT verified'}."
     )
-    return f"{head}\n\n{table(rows, columns)}"
+    return f"{head}\n{_against_chance(document)}\n\n{table(rows, columns)}"
+
+
+def _place(record: Mapping[str, Any]) -> str:
+    return f"{record['dataset']} {size_name(record['size'])}"
+
+
+def _against_chance(document: Mapping[str, Any]) -> str:
+    """ACC@1 with its interval, beside the answers that look at no picture."""
+    low, high = document["intervals"]["ACC@1"]
+    floor = {name: metrics["ACC@1"] for name, metrics in document["baselines"].items()}
+    beside = "".join(f"; {name} {value:.2f} %" for name, value in floor.items())
+    return f"ACC@1 {document['metrics']['ACC@1']:.2f} %, 95 % interval {low:.1f} to {high:.1f}{beside}."
 
 
 def answers(document: Mapping[str, Any]) -> str:
@@ -107,7 +120,9 @@ def board(rows: Sequence[Row]) -> str:
     parts = []
     for (dataset, size), group in groupby(rows, key=lambda row: (row.dataset, row.size)):
         lines = list(group)
-        parts.append(f"{dataset} {size}, {lines[0].n_queries} queries\n{table([_row(row) for row in lines], _BOARD)}")
+        parts.append(
+            f"{dataset} {size_name(size)}, {lines[0].n_queries} queries\n{table([_row(row) for row in lines], _BOARD)}"
+        )
     return "\n\n".join(parts) or "No results yet."
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,10 +60,9 @@ def verify(
 
 def as_document(found: Verification) -> dict[str, Any]:
     """A Verification for programs; nothing is rounded."""
-    fields = asdict(found)
-    address = fields.pop("cell")
+    fields = {name: value for name, value in _plain(found).items() if name != "cell"}
     trials = [_trial_document(trial) for trial in found.trials]
-    return {**address, **fields, "trials": trials, "fine": found.is_fine}
+    return {**found.cell.names, **fields, "trials": trials, "fine": found.is_fine}
 
 
 def as_text(found: Verification) -> str:
@@ -109,6 +108,11 @@ def _write(path: Path, found: Sequence[Verification], document: list[dict[str, A
 def _trial_document(trial: Trial) -> dict[str, Any]:
     figures = [{**asdict(figure), "difference": figure.difference} for figure in trial.figures]
     return {**asdict(trial), "figures": figures}
+
+
+def _plain(found: Verification) -> dict[str, Any]:
+    """Its fields, those in it as fields too; of its cell the names alone."""
+    return asdict(replace(found, cell=replace(found.cell, own=None)))
 
 
 def _weights(found: Verification) -> str:
@@ -173,7 +177,7 @@ def _measured(figure: Figure) -> str:
 
 def _record(found: Verification) -> dict[str, Any]:
     trial = _decided(found)
-    record = {**asdict(found.cell), **asdict(found)}
+    record = {**found.cell.names, **_plain(found)}
     for figure in trial.figures if trial else ():
         hits = figure.measured_hits is not None
         record[f"{figure.metric} published"] = figure.published_hits if hits else figure.published

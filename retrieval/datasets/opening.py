@@ -10,6 +10,7 @@ import numpy as np
 
 from retrieval import artifacts
 from retrieval.datasets import medmnist
+from retrieval.datasets.collections import opening as collections
 from retrieval.datasets.specs import SPLITS, Dataset, Split, SplitName
 from retrieval.datasets.unpacking import Report
 from retrieval.errors import Unavailable, UnknownName
@@ -37,6 +38,9 @@ def open_split(
         BadInput: The file at hand is not what the dataset describes; says why.
     """
     _check(dataset, size, split)
+    if dataset.own is not None:
+        with _cache_at_hand(roots):
+            return collections.open_split(dataset, size, split, roots)
     if dataset.synthetic:
         return _drawn(_Drawing(dataset.name, split, dataset))
     report = progress or _silent
@@ -51,6 +55,8 @@ def fetch_file(dataset: Dataset, size: int, roots: Roots, *, progress: Report | 
     _check(dataset, size)
     if dataset.synthetic:
         return None
+    if dataset.own is not None:
+        return collections.locate(dataset, roots)
     with _cache_at_hand(roots):
         return medmnist.fetch(dataset, size, roots, report=progress or _silent)
 
@@ -63,18 +69,24 @@ def is_at_hand(dataset: Dataset, size: int, roots: Roots) -> bool:
 def locate(dataset: Dataset, size: int, roots: Roots) -> Path | None:
     """The file that the dataset would be opened from, by name alone; None where there is none, or it is drawn."""
     _check(dataset, size)
+    if dataset.own is not None:
+        return collections.locate(dataset, roots)
     return None if dataset.synthetic else medmnist.locate(dataset, size, roots)
 
 
 def describe_missing(dataset: Dataset, size: int, roots: Roots) -> Unavailable:
     """What to say where a file is not at hand: its name, its size, where it was looked for, what to do."""
     _check(dataset, size)
+    if dataset.own is not None:
+        return collections.describe_missing(dataset, roots)
     return medmnist.describe_missing(dataset, size, roots)
 
 
 def data_digest(dataset: Dataset, size: int, roots: Roots) -> tuple[str, bool]:
     """The digest that the dataset's Splits carry, and whether it is the publisher's; Unavailable without a file."""
     _check(dataset, size)
+    if dataset.own is not None:
+        return dataset.own.digest, True
     if dataset.synthetic:
         return _digest_of_drawings(_Drawing(dataset.name, "train", dataset)), True
     with _cache_at_hand(roots):

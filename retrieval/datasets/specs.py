@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,25 @@ class DataFile:
 
 
 @dataclass(frozen=True)
+class Own:
+    """What is true of a collection besides: of the files in it as they were when it was added or last updated.
+
+    Attributes:
+        digest: Of its pictures, labels and splits, in order.
+        side: The median of its pictures' shorter sides, in pixels.
+        largest: Pixels of the largest picture.
+        even: Whether all its pictures have one shape.
+        labelled: Whether every picture has a label: without, it can be searched, not ranked.
+    """
+
+    digest: str
+    side: int
+    largest: int
+    even: bool
+    labelled: bool
+
+
+@dataclass(frozen=True)
 class Dataset:
     """What is true of a set before a byte of it is read.
 
@@ -34,11 +53,13 @@ class Dataset:
         task: `classes` (one label), `ordinal` (one label, ordered grades), `findings` (several labels at once).
         classes: Plain words, by label number.
         counts: Items per split.
-        files: By size (pixels along one side). Empty for what the project draws itself.
+        sizes: Sides in pixels; of a collection also `AS_THEY_ARE`, its pictures neither cropped nor resized.
+        files: By size (pixels along one side). Empty for what the project draws itself, and for collections.
         licence: SPDX-like name of the data's licence.
         url: The page a reader is sent to.
         citation: Who to cite.
         synthetic: Drawn by the project; never ranked beside real data.
+        own: Of a collection alone: what its record says besides.
     """
 
     name: str
@@ -55,6 +76,12 @@ class Dataset:
     citation: str
     files: Mapping[int, DataFile] = field(default_factory=dict)
     synthetic: bool = False
+    own: Own | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every item has a label, so that a ranking can be judged."""
+        return self.own is None or self.own.labelled
 
     def shape(self, size: int, split: str) -> tuple[int, ...]:
         """The shape of a split's images: [N, H, W], [N, H, W, 3] or, for volumes, [N, D, H, W]."""
@@ -67,7 +94,8 @@ class Split:
     """Pictures and labels of one split of one Dataset at one size.
 
     Attributes:
-        images: uint8, memory-mapped; [N, H, W], [N, H, W, 3] or [N, D, H, W].
+        images: uint8, memory-mapped; [N, H, W], [N, H, W, 3] or [N, D, H, W]. Of a collection a sequence that decodes
+            a picture when it is asked for, and may hold pictures of several shapes.
         labels: int64 [N, 1], or [N, findings] of 0 and 1.
         digest: Of the file the split comes from (its MD5), or of the drawing program's output.
         verified: Whether that digest is the publisher's.
@@ -76,7 +104,7 @@ class Split:
     dataset: Dataset
     size: int
     name: SplitName
-    images: np.ndarray
+    images: Any
     labels: np.ndarray
     digest: str
     verified: bool

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ import numpy as np
 from retrieval import artifacts, provenance
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import Dataset, Split, SplitName
-from retrieval.embeddings import pipeline
+from retrieval.embeddings import pipeline, reuse, shapes
+from retrieval.embeddings.keys import fingerprint_of, key_of
 from retrieval.embeddings.pipeline import Tick
+from retrieval.embeddings.reuse import Kept
 from retrieval.embeddings.seen import Shared
 from retrieval.embeddings.vectors import embed_pictures, embed_volumes
 from retrieval.encoders import configs, loading, preprocessing
-from retrieval.encoders.specs import Encoder, EncoderSpec, Layout
+from retrieval.encoders.specs import Encoder, EncoderSpec
 from retrieval.encoders.weights import Weights
 from retrieval.errors import Busy, Unavailable
 from retrieval.roots import Roots
@@ -28,9 +30,6 @@ VOLUMES_IN_SHARD = 256
 
 # As many pictures, at least, make a conversion worth its time, a quarter of a minute.
 WORTH_CONVERTING = 500
-
-# Raised when the code changes what a feature is, so that what was stored before is stale.
-FEATURES = 1
 
 Progress = Callable[[str, float], None]  # words, and the share that is done
 
@@ -50,40 +49,6 @@ class Embeddings:
     fingerprint: str
     verified: bool
     meta: Mapping[str, Any] = field(default_factory=dict)
-
-
-def fingerprint_of(dataset: Dataset, size: int, split: str, spec: EncoderSpec, *, data: str, weights: str) -> str:
-    """The key of staleness of Embeddings: data digest, weights digest, pixels, pooling, precision."""
-    return artifacts.fingerprint(
-        features=FEATURES,
-        data=data,
-        dataset=dataset.name,
-        size=size,
-        split=split,
-        weights=weights,
-        architecture=f"{spec.library}:{spec.architecture}",
-        pooling=spec.pooling,
-        pixels=preprocessing.as_key(preprocessing.pixels_for(spec, dataset.ndim)),
-        precision=spec.precision,
-        **_recipe(spec),
-    )
-
-
-def _recipe(spec: EncoderSpec) -> dict[str, Any]:
-    """What else makes the features, where the spec says so: arguments, layout, steps.
-
-    The order of a checkpoint's names is left out: whatever order loads has matched every tensor by its shape.
-    """
-    steps = [asdict(step) for step in spec.steps]
-    layout = asdict(replace(spec.layout, order=()))
-    parts = {"arguments": dict(spec.arguments), "layout": layout, "steps": steps}
-    return {name: part for name, part in parts.items() if part not in ({}, asdict(Layout()), [])}
-
-
-def key_of(dataset: Dataset, size: int, split: str, spec: EncoderSpec, variant: str = "") -> str:
-    """Where the Embeddings of a split lie, relative to a root; those of a variant of the spec beside its own."""
-    name = f"{spec.name}.{variant}" if variant else spec.name  # a point is in no encoder's name
-    return f"embeddings/{dataset.name}/{size}/{name}/{split}"
 
 
 def stored(split: Split, spec: EncoderSpec, weights: Weights, roots: Roots, *, variant: str = "") -> Embeddings | None:
@@ -130,9 +95,12 @@ def by_shards(
     """As `embed`, a shard at a time: None after each, and the Embeddings at last.
 
     Who stops asking, and closes this, finds the shards again. `shared` is what several encoders of one split that are
-    asked in turn have in common.
+    asked in turn have in common; not of a collection, where each embeds the pictures that it has no vector of.
     """
     spec = configs.at_hand(spec, roots)
+    refusal = shapes.refusal(dataset, size, spec)
+    if refusal is not None:
+        raise refusal
     split = open_split(dataset, size, split_name, roots)
     weights = loading.identify(spec, roots)
     found = stored(split, spec, weights, roots, variant=variant)
@@ -147,7 +115,9 @@ def by_shards(
             encoder = _encoder(split, spec, roots, device)
             loading.check_same(spec, weights.digest, encoder.weights_digest)
             mark = _mark(split, spec, weights.digest)
-            yield from _make(_Making(split, encoder, roots, key, mark, progress, shared))
+            kept = _kept(split, spec, weights, key, roots)
+            rest = split if kept is None else kept.rest(split)
+            yield from _make(_Making(rest, encoder, roots, key, mark, progress, shared, kept, split))
             made = stored(split, spec, weights, roots, variant=variant)
     if made is None:
         raise RuntimeError(f"{key} was written but cannot be read back")
@@ -156,6 +126,8 @@ def by_shards(
 
 def _encoder(split: Split, spec: EncoderSpec, roots: Roots, device: str) -> Encoder:
     """The encoder for all pictures of a split, which are of one side: by a graph where that is worth its making."""
+    if not shapes.are_one(split.dataset, split.size, spec):
+        return loading.load(spec, roots, device=device)
     worth_it = _pictures(split) >= WORTH_CONVERTING
     return loading.load(spec, roots, device=device, side=_seen_side(split, spec), convert=worth_it)
 
@@ -173,13 +145,26 @@ def _key(split: Split, spec: EncoderSpec, variant: str) -> str:
     return key_of(split.dataset, split.size, split.name, spec, variant)
 
 
+def _kept(split: Split, spec: EncoderSpec, weights: Weights, key: str, roots: Roots) -> Kept | None:
+    """Of a collection, the vectors that are there of pictures that have not changed."""
+    if split.dataset.own is None:
+        return None
+    return reuse.find(split, _context(split, spec, weights.digest), key, roots)
+
+
+def _context(split: Split, spec: EncoderSpec, weights_digest: str) -> str:
+    """The fingerprint of all that the vector of a collection's picture depends on, but for the picture."""
+    data = f"one picture, {split.dataset.channels} channels"
+    return fingerprint_of(split.dataset, split.size, split.name, spec, data=data, weights=weights_digest)
+
+
 def _mark(split: Split, spec: EncoderSpec, weights_digest: str) -> str:
     return fingerprint_of(split.dataset, split.size, split.name, spec, data=split.digest, weights=weights_digest)
 
 
 @dataclass(frozen=True, eq=False)
 class _Making:
-    """One split by one encoder, under way."""
+    """One split by one encoder, under way: `split` is what is embedded, of a `whole` of which the rest is `kept`."""
 
     split: Split
     encoder: Encoder
@@ -188,21 +173,35 @@ class _Making:
     mark: str
     progress: Progress | None
     shared: Shared | None
+    kept: Kept | None
+    whole: Split
 
 
 def _make(making: _Making) -> Iterator[None]:
     """Every shard in turn, then all as one file."""
-    split, encoder, roots = making.split, making.encoder, making.roots
+    encoder, roots = making.encoder, making.roots
     shards: list[artifacts.Artifact] = []
     for shard in _shards_of(making):
         shards.append(shard)
         yield None
-    vectors = [shard.arrays["vectors"] for shard in shards]
-    rows = artifacts.Rows((len(split), *vectors[0].shape[1:]), np.dtype(np.float32), vectors)
-    batches = min(shard.meta.get("batch", len(split)) for shard in shards)
-    meta = {**_provenance(encoder), "batch": batches}
-    artifacts.save(roots.cache, making.key, arrays={"vectors": rows}, fingerprint=making.mark, meta=meta)
+    arrays: dict[str, np.ndarray | artifacts.Rows] = {"vectors": _joined(making, shards)}
+    batches = [shard.meta.get("batch", len(making.split)) for shard in shards]
+    usual = making.kept.meta.get("batch") if making.kept else None
+    meta = {**_provenance(encoder), "batch": min(batches, default=usual)}
+    if making.whole.dataset.own is not None:
+        arrays["digests"] = reuse.digests_of(making.whole)
+        meta |= {"context": _context(making.whole, encoder.spec, encoder.weights_digest)}
+        meta |= {"embedded": len(making.split), "kept": len(making.whole) - len(making.split)}
+    artifacts.save(roots.cache, making.key, arrays=arrays, fingerprint=making.mark, meta=meta)
     shutil.rmtree(_shards(roots, making.key), ignore_errors=True)
+
+
+def _joined(making: _Making, shards: list[artifacts.Artifact]) -> artifacts.Rows:
+    """The vectors of the shards, and among them those that were kept."""
+    vectors = [shard.arrays["vectors"] for shard in shards]
+    if making.kept is not None:
+        return making.kept.joined(vectors)
+    return artifacts.Rows((len(making.split), *vectors[0].shape[1:]), np.dtype(np.float32), vectors)
 
 
 def _shards_of(making: _Making) -> Iterator[artifacts.Artifact]:
@@ -220,14 +219,20 @@ def _shards_of(making: _Making) -> Iterator[artifacts.Artifact]:
         tick = _tick(making.progress, making.encoder, split, start, stop)
         shard = found.pop(start)
         if shard is None:
-            batch = batch or pipeline.batch_for(
-                making.encoder, _seen_side(split, making.encoder.spec), count=_pictures(split)
-            )
+            batch = batch or _first_batch(making)
             shard = _embedded_shard(making, start, stop, batch, tick)
         batch = _batch(shard, making.encoder) or batch
         pipeline.give_back(split.images)
         tick(1.0)
         yield shard
+
+
+def _first_batch(making: _Making) -> int:
+    """The batch of a run that begins; pictures that are of several sizes where the network sees them go one by one."""
+    split, encoder = making.split, making.encoder
+    if not shapes.are_one(split.dataset, split.size, encoder.spec):
+        return 1
+    return pipeline.batch_for(encoder, _seen_side(split, encoder.spec), count=_pictures(split))
 
 
 def _batch(shard: artifacts.Artifact, encoder: Encoder) -> int | None:
@@ -288,7 +293,8 @@ def _shard_key(making: _Making, start: int) -> str:
 
 
 def _shard_mark(making: _Making, start: int, stop: int) -> str:
-    return artifacts.fingerprint(whole=making.mark, start=start, stop=stop)
+    beside = {} if making.kept is None else {"kept": making.kept.fingerprint}
+    return artifacts.fingerprint(whole=making.mark, start=start, stop=stop, **beside)
 
 
 def check_finite(spec: EncoderSpec, vectors: np.ndarray, what: str) -> None:

@@ -43,7 +43,8 @@ def embed_together(
     """
     told = _Told(progress, {spec.name: spec.ms_at_224 for spec in specs})
     for group in loading.fitting(specs, device=device):
-        shared = Shared() if len(group) > 1 else None
+        # Of a collection each encoder embeds the pictures that it lacks: another's shard is of other pictures.
+        shared = Shared() if len(group) > 1 and dataset.own is None else None
         with ExitStack() as under_way:
             makings: list[tuple[EncoderSpec, Making]] = []
             for spec in group:

@@ -49,6 +49,13 @@ def seen_picture(picture: np.ndarray, pixels: Pixels) -> np.ndarray:
     return middle(picture, pixels.crop, halved=pixels.centre) if pixels.crop else picture
 
 
+def is_fixed(pixels: Pixels) -> bool:
+    """Whether pictures of any shape reach the network at one size."""
+    if not pixels.size:
+        return False
+    return pixels.fit == "squash" or bool(pixels.canvas) or 0 < (pixels.crop or 0) <= pixels.size
+
+
 def apart(pixels: Pixels) -> tuple[Pixels, Pixels]:
     """The two halves of pixels: how a picture comes to its size, then what is done to its values."""
     own = vars(Pixels())

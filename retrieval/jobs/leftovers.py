@@ -90,7 +90,7 @@ def _of_results(roots: Roots) -> Iterator[Leftover]:
         _, dataset, size, encoder, protocol = key.split("/")
         path = roots.cache / f"{key}.json"
         result = results.read(path)
-        known = _cell(dataset, size, encoder, protocol)
+        known = _cell(dataset, size, encoder, protocol, roots)
         if known is None:
             yield _leftover(key, (path,), roots, ORPHANED)
         elif result is not None and not evaluation.is_current(result, roots):
@@ -136,7 +136,9 @@ def _expected_embeddings(dataset: str, size: str, encoder: str, split: str, root
     if _is_variant(encoder):
         return ""
     try:
-        data, spec = find_dataset(dataset), find_encoder(encoder)
+        data, spec = find_dataset(dataset, roots), find_encoder(encoder)
+        if data.own is not None:  # stale as a whole, it still holds the vectors of pictures that have not changed
+            return ""
         if not opening.is_at_hand(data, int(size), roots) or weights.state(spec, roots) != "ready":
             return ""
         spec, digest = configs.at_hand(spec, roots), opening.data_digest(data, int(size), roots)[0]
@@ -155,7 +157,7 @@ def _is_variant(encoder: str) -> bool:
 
 
 def _expected_neighbours(dataset: str, size: str, encoder: str, protocol: str, side: str, roots: Roots) -> str | None:
-    known = _cell(dataset, size, encoder, protocol)
+    known = _cell(dataset, size, encoder, protocol, roots)
     if known is None or side not in ("train", "test"):
         return None
     if not opening.is_at_hand(known.data, known.size, roots) or weights.state(known.spec, roots) != "ready":
@@ -168,7 +170,7 @@ def _expected_neighbours(dataset: str, size: str, encoder: str, protocol: str, s
 
 def _expected_groups(dataset: str, size: str, roots: Roots) -> str | None:
     try:
-        data = find_dataset(dataset)
+        data = find_dataset(dataset, roots)
         if not opening.is_at_hand(data, int(size), roots):
             return ""
         return groups_fingerprint(opening.data_digest(data, int(size), roots)[0])
@@ -196,9 +198,9 @@ def _expected_graph(key: str, roots: Roots) -> str | None:
         return ""
 
 
-def _cell(dataset: str, size: str, encoder: str, protocol: str) -> Cell | None:
+def _cell(dataset: str, size: str, encoder: str, protocol: str, roots: Roots) -> Cell | None:
     try:
-        return cell(dataset, int(size), encoder, protocol)
+        return cell(dataset, int(size), encoder, protocol, roots=roots)
     except (RetrievalError, ValueError):
         return None
 

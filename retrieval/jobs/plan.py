@@ -5,26 +5,27 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from retrieval import evaluation, results, search
-from retrieval.cells import Cell, cell
-from retrieval.datasets.catalogue import DATASETS, find_dataset
+from retrieval.cells import Cell, cell, usual_sizes
+from retrieval.datasets.catalogue import datasets, find_dataset
 from retrieval.datasets.specs import Dataset
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import RetrievalError, UnknownName
 from retrieval.jobs import manifests
 from retrieval.protocols import PROTOCOLS, find_protocol
-from retrieval.ranking.neighbours import Side
 from retrieval.roots import Roots
 
 EntryState = Literal["done", "stale", "to do", "unavailable"]
 
-_SIDES: tuple[Side, ...] = ("train", "test")
 _OF_A_NEIGHBOUR = 8  # bytes: an index and a score
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Cells by names; an empty tuple stands for all (of datasets: all real ones), of protocols for `paper`."""
+    """Cells by names; an empty tuple stands for all (of datasets: all real ones), of protocols for `paper`.
+
+    Of a collection no sizes stand for its pictures as they are.
+    """
 
     datasets: tuple[str, ...] = ()
     sizes: tuple[int, ...] = ()
@@ -72,7 +73,7 @@ STUDY = Selection(
 """The grid of arXiv 2409.09430: nine extractors on its eight datasets, at every size that they have."""
 
 
-def cells_of(selection: Selection) -> tuple[Cell, ...]:
+def cells_of(selection: Selection, roots: Roots) -> tuple[Cell, ...]:
     """The cells of a selection, those that share work one after the other.
 
     What has no meaning (a size that a dataset has not, volumes for an extractor that takes none) is left out.
@@ -83,19 +84,20 @@ def cells_of(selection: Selection) -> tuple[Cell, ...]:
     """
     protocols = [find_protocol(name).name for name in selection.protocols] or [PROTOCOLS[0].name]
     encoders = [find_encoder(name) for name in selection.encoders] or list(ENCODERS)
-    datasets = [find_dataset(name) for name in selection.datasets] or [one for one in DATASETS if not one.synthetic]
-    _check_sizes(selection.sizes, datasets)
+    named = [find_dataset(name, roots) for name in selection.datasets]
+    chosen = named or [one for one in datasets(roots) if not one.synthetic]
+    _check_sizes(selection.sizes, chosen)
     found = tuple(
-        cell(data.name, size, spec.name, protocol)
-        for data in datasets
-        for size in data.sizes
+        cell(data.name, size, spec.name, protocol, roots=roots)
+        for data in chosen
+        for size in (data.sizes if selection.sizes else usual_sizes(data))
         if not selection.sizes or size in selection.sizes
         for spec in encoders
         if spec.takes(data.ndim)
         for protocol in protocols
     )
     if not found:
-        raise _nothing(datasets[0], encoders)
+        raise _nothing(chosen[0], encoders)
     return found
 
 
@@ -108,7 +110,7 @@ def plan(selection: Selection, roots: Roots, *, device: str = "auto") -> tuple[E
     pace = manifests.pace(roots, device) or 1.0
     counted: set[tuple[str, int, str]] = set()
     entries = []
-    for one in cells_of(selection):
+    for one in cells_of(selection, roots):
         place = (one.dataset, one.size, one.encoder)
         entries.append(_paced(_entry(one, roots, shared=place in counted), pace))
         if entries[-1].state in ("to do", "stale"):
@@ -137,6 +139,8 @@ def _entry(one: Cell, roots: Roots, *, shared: bool) -> Entry:
         if evaluation.stored_result(one, evaluation.fingerprint_of(evaluation.marks(one, roots)), roots) is not None:
             return Entry(one, "done", "", "", 0, 0, 0.0)
         ready = search.readiness(one, roots)
+        if ready.state == "ready" and evaluation.unrankable(one) is not None:
+            return Entry(one, "done", "", "", 0, 0, 0.0)  # what it can be: searched
         if ready.state == "unavailable":
             return Entry(one, "unavailable", ready.message, ready.remedy, 0, 0, 0.0)
         return _to_do(one, roots, shared=shared)
@@ -145,9 +149,10 @@ def _entry(one: Cell, roots: Roots, *, shared: bool) -> Entry:
 
 
 def _to_do(one: Cell, roots: Roots, *, shared: bool) -> Entry:
-    missing = [side for side in _SIDES if not shared and not search.embedded(one, side, roots)]
+    sides = evaluation.sides_of(one)
+    missing = [side for side in sides if not shared and not search.embedded(one, side, roots)]
     pictures = sum(one.data.counts[side] for side in missing)
-    lists = sum(one.data.counts[side] for side in _SIDES) * one.rules.depth * _OF_A_NEIGHBOUR
+    lists = sum(one.data.counts[side] for side in sides) * one.rules.depth * _OF_A_NEIGHBOUR
     state: dict[str, Any] = {"state": "to do", "cause": "", "remedy": ""}
     if any(results.read(results.path_of(root, one)) is not None for root in roots.lookup):
         cause = "Data, weights or rules are others than those that its stored result was computed with."

@@ -106,7 +106,7 @@ def add(selection: Selection, roots: Roots, *, title: str) -> Job:
 
     UnknownName where a name does not exist, Busy where too many jobs wait.
     """
-    cells_of(selection)
+    cells_of(selection, roots)
     under_way = [job for job in jobs(roots) if not job.over]
     for job in under_way:
         if job.selection == selection:
@@ -199,7 +199,7 @@ def _read(name: str, roots: Roots, *, worked: bool) -> Job | None:
         parts = {key: tuple(values) for key, values in document["selection"].items()}  # type: ignore[index]
         selection = Selection(**parts)
         title, created = str(document["title"]), str(document["created"])  # type: ignore[index]
-        cells_of(selection)
+        cells_of(selection, roots)
     except (TypeError, KeyError, AttributeError, RetrievalError):  # damaged, removed just now, or of another version
         return None
     wish, steer = wish_of(name, roots)

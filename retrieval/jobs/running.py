@@ -11,11 +11,12 @@ from functools import partial
 from retrieval.cells import Cell
 from retrieval.embeddings.together import embed_together, geometry
 from retrieval.errors import Busy, RetrievalError
-from retrieval.evaluation import evaluate
+from retrieval.evaluation import evaluate, sides_of, unrankable
 from retrieval.jobs import manifests
 from retrieval.jobs.manifests import Line, Manifest
 from retrieval.jobs.plan import Entry
 from retrieval.roots import Roots
+from retrieval.search import prepare
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ class _Work:
         try:
             self._tell(entry, "Reading data and weights.", 0.0)
             shared = self._embed_together(entry)
-            evaluate(entry.cell, self.roots, device=self.device, progress=partial(self._tell, entry))
+            compute = evaluate if unrankable(entry.cell) is None else prepare
+            compute(entry.cell, self.roots, device=self.device, progress=partial(self._tell, entry))
         except Busy:
             state, error = "busy", None
         except RetrievalError as caught:
@@ -122,7 +124,7 @@ class _Work:
             return 0.0
         began, self.together = time.monotonic(), mates
         data, size, specs = entry.cell.data, entry.cell.size, [mate.cell.spec for mate in mates]
-        for side in ("train", "test"):
+        for side in reversed(sides_of(entry.cell)):
             told = partial(self._tell, entry)
             embed_together(data, size, side, specs, self.roots, device=self.device, progress=told)
         took, whole = time.monotonic() - began, sum(mate.embedding for mate in mates)

@@ -58,7 +58,7 @@ class Desk:
         if address and "dataset" not in words:
             return self.ask(self.with_query(self.opening()), history=history)
         try:
-            asked = parse(words, self.start)
+            asked = parse(words, self.start, self.roots)
             link = self.with_query(asked, label=_label(words.get("sample", ""), asked.cell))
         except RetrievalError as error:
             if not address:
@@ -75,7 +75,11 @@ class Desk:
         return Link(cell=self.start)
 
     def ask(self, link: Link, *, history: view.History = "push", notice: str = "") -> dict[str, Any]:
-        """What the page draws for this question: an answer, or what is missing and what to do."""
+        """What the page draws for this question, and the collections that there are now, for its menu."""
+        return {**self._asked(link, history, notice), "collections": view.collections(self.roots)}
+
+    def _asked(self, link: Link, history: view.History, notice: str) -> dict[str, Any]:
+        """An answer, or what is missing and what to do."""
         try:
             ready = search.readiness(link.cell, self.roots)
             getting = self._getting(link.cell, ready)
@@ -92,7 +96,7 @@ class Desk:
         """Compute in place what the cell of these words lacks, saying how far it is, then answer."""
         link = Link(cell=self.start)
         try:
-            link = parse(words, self.start)
+            link = parse(words, self.start, self.roots)
             yield view.working(said="Getting ready: the extractor is loaded first.", fraction=0.0)
             for said, fraction in underway.steps(lambda say: search.prepare(link.cell, self.roots, progress=say)):
                 yield view.working(said=said, fraction=fraction)
@@ -108,7 +112,7 @@ class Desk:
         """
         link = Link(cell=self.start)
         try:
-            link = parse(words, self.start)
+            link = parse(words, self.start, self.roots)
             yield view.working(said=f"Asking for the weights of {link.cell.spec.title}…", fraction=None)
             for said, fraction in underway.steps(lambda say: self._fetch(link.cell, say), stops=True):
                 yield view.working(said=said, fraction=fraction)

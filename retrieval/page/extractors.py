@@ -12,6 +12,7 @@ from retrieval.datasets.specs import Dataset
 from retrieval.encoders import weights
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.encoders.specs import Domain, EncoderSpec, WeightsSource
+from retrieval.pictures.item import size_name
 from retrieval.published import published_rows
 from retrieval.ranking import neighbours
 from retrieval.roots import Roots
@@ -192,8 +193,12 @@ def _now(where: Cell, *, sampled: bool) -> str:
         )
     return (
         "It cannot answer yet: its weights are not on this machine, and no neighbours of it are stored for "
-        f"{where.data.title} at {where.size} pixels. Extractors that the menu marks as ready can."
+        f"{where.data.title} {_at(where.size)}. Extractors that the menu marks as ready can."
     )
+
+
+def _at(size: int) -> str:
+    return f"at {size} pixels" if size else size_name(size)
 
 
 def _access(lacking: State, spec: EncoderSpec) -> str:

@@ -27,7 +27,7 @@ def build(desk: Desk) -> gr.Blocks:
             with gr.Tab("Leaderboard", id="leaderboard"):
                 leaderboard_tab.build(desk.roots)
             with gr.Tab("Jobs", id="jobs"):
-                jobs_tab.build()
+                jobs_tab.build(desk.roots)
             with gr.Tab("About", id="about"):
                 about_tab.build(desk.roots)
     return page.queue(max_size=WAITING, api_open=False)

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from retrieval.cells import Cell
-from retrieval.datasets.catalogue import DATASETS, find_dataset
+from retrieval.datasets.catalogue import datasets, find_dataset
 from retrieval.datasets.download import plain_size
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.errors import BadInput, RetrievalError
@@ -22,6 +22,7 @@ from retrieval.jobs.plan import STUDY, Entry, Selection, plan
 from retrieval.jobs.queue import Job
 from retrieval.page.assets import read
 from retrieval.page.uploads import read_bounded
+from retrieval.pictures.item import size_name
 from retrieval.protocols import PROTOCOLS, find_protocol
 from retrieval.roots import Roots, queueing_allowed
 from retrieval.search import plain_time
@@ -47,8 +48,8 @@ _STATES = {
 _STEER = {"pause": queue.pause, "resume": queue.resume, "cancel": queue.cancel}
 
 
-def build() -> None:
-    """Put the tab's content into the gr.Tab being built."""
+def build(roots: Roots) -> None:
+    """Put the tab's content into the gr.Tab being built; its menus hold the collections that there are now."""
     gr.HTML(
         "",
         html_template=read("jobs.html"),
@@ -56,7 +57,7 @@ def build() -> None:
         js_on_load=read("jobs.js"),
         apply_default_css=False,
         elem_id="jobs",
-        menus=_menus(),
+        menus=_menus(roots),
         allowed=queueing_allowed(),
         off=str(OFF),
     )
@@ -87,7 +88,7 @@ def reply(asked: object, roots: Roots) -> dict[str, Any]:
     words = asked if isinstance(asked, Mapping) else {}
     try:
         if words.get("do") == "plan":
-            return {"plan": summary(plan(chosen(words), roots))}
+            return {"plan": summary(plan(chosen(words, roots), roots))}
         return {"id": _done(words, roots), "jobs": documents(roots)}
     except RetrievalError as error:
         return {"message": error.message, "remedy": error.remedy}
@@ -96,19 +97,19 @@ def reply(asked: object, roots: Roots) -> dict[str, Any]:
         return {"message": "The queue could not be written.", "remedy": "The server's log says what it was."}
 
 
-def chosen(words: Mapping[str, Any]) -> Selection:
+def chosen(words: Mapping[str, Any], roots: Roots) -> Selection:
     """The cells that a page names: one, an extractor's row, or the study's grid. UnknownName, BadInput."""
     scope = words.get("scope")
     if scope == "study":
         return STUDY
     encoder, protocol = find_encoder(str(words.get("encoder"))).name, find_protocol(str(words.get("protocol"))).name
     if scope == "row":
-        real = tuple(data.name for data in DATASETS if not data.synthetic)
+        real = tuple(data.name for data in datasets(roots) if not data.synthetic)
         return Selection(datasets=real, sizes=(), encoders=(encoder,), protocols=(protocol,))
     size = str(words.get("size"))
     if scope != "cell" or not size.isdecimal():
         raise BadInput("That names no cells.", remedy="Choose a dataset, a size, an extractor and a protocol.")
-    dataset = find_dataset(str(words.get("dataset"))).name
+    dataset = find_dataset(str(words.get("dataset")), roots).name
     return Selection(datasets=(dataset,), sizes=(int(size[:6]),), encoders=(encoder,), protocols=(protocol,))
 
 
@@ -129,14 +130,15 @@ def summary(entries: tuple[Entry, ...]) -> dict[str, Any]:
     }
 
 
-def title_of(selection: Selection) -> str:
+def title_of(selection: Selection, roots: Roots) -> str:
     """What a job is about, for people."""
     if selection == STUDY:
         return "The study's whole grid"
     encoder = find_encoder(selection.encoders[0]).title if len(selection.encoders) == 1 else "Several extractors"
     protocols = ", ".join(selection.protocols)
     if len(selection.datasets) == 1 and len(selection.sizes) == 1:
-        return f"{encoder} on {find_dataset(selection.datasets[0]).title}, {selection.sizes[0]} pixels, {protocols}"
+        dataset, size = find_dataset(selection.datasets[0], roots).title, size_name(selection.sizes[0])
+        return f"{encoder} on {dataset}, {size}{' pixels' if selection.sizes[0] else ''}, {protocols}"
     return f"{encoder} on several datasets, {protocols}"
 
 
@@ -156,8 +158,8 @@ def _done(words: Mapping[str, Any], roots: Roots) -> str:
     """Do what is asked of the queue; the job's name."""
     what, name = words.get("do"), str(words.get("id"))
     if what == "add":
-        selection = chosen(words)
-        name = queue.add(selection, roots, title=title_of(selection)).id
+        selection = chosen(words, roots)
+        name = queue.add(selection, roots, title=title_of(selection, roots)).id
     elif what == "remove":
         queue.remove(name, roots)
     elif isinstance(what, str) and what in _STEER:
@@ -236,9 +238,9 @@ def _words(cell: Cell) -> dict[str, str]:
     }
 
 
-def _menus() -> dict[str, Any]:
+def _menus(roots: Roots) -> dict[str, Any]:
     return {
-        "dataset": [[data.name, data.title, list(data.sizes)] for data in DATASETS],
+        "dataset": [[data.name, data.title, list(data.sizes)] for data in datasets(roots)],
         "encoder": [[spec.name, spec.title] for spec in ENCODERS],
         "protocol": [[protocol.name, protocol.title] for protocol in PROTOCOLS],
     }

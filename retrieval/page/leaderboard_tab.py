@@ -16,6 +16,7 @@ from starlette.routing import Route
 from retrieval import results
 from retrieval.cells import cell
 from retrieval.datasets.catalogue import DATASETS
+from retrieval.datasets.collections import records
 from retrieval.encoders.catalogue import with_named
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import RetrievalError
@@ -97,7 +98,7 @@ def routes(roots: Roots) -> list[Route]:
     return [Route(f"/{JSON_ROUTE}", as_json), Route(f"/{CSV_ROUTE}", as_csv)]
 
 
-def page_document(rows: tuple[Row, ...]) -> dict[str, Any]:
+def page_document(rows: tuple[Row, ...], roots: Roots | None = None) -> dict[str, Any]:
     """What the script draws: numbers rounded to what is shown, by position of their metric, so that it stays small."""
     metrics, named = metric_names(rows), {row.encoder for row in rows}
     specs = with_named(sorted(named))
@@ -109,7 +110,7 @@ def page_document(rows: tuple[Row, ...]) -> dict[str, Any]:
             "source": _SOURCES,
         },
         "extractors": {spec.name: _known(spec) for spec in specs if spec.name in named},
-        "rows": [_row(row, metrics) for row in rows],
+        "rows": [_row(row, metrics, roots) for row in rows],
     }
 
 
@@ -139,7 +140,7 @@ def _table(board: _Board, asked: Mapping[str, str]) -> Response:
 def _made(roots: Roots, signature: tuple[Any, ...]) -> _Board:
     """Read, ranked and packed once per state of the files; `signature` is what makes a new state known."""
     rows = leaderboard(roots)
-    text = json.dumps(page_document(rows), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(page_document(rows, roots), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
     return _Board(rows=rows, packed=gzip.compress(text.encode(), compresslevel=6, mtime=0), etag=etag)
 
@@ -147,7 +148,9 @@ def _made(roots: Roots, signature: tuple[Any, ...]) -> _Board:
 def _signature(roots: Roots) -> tuple[Any, ...]:
     """Path, time and size of every file that rows come from."""
     folders = [*(root / results.FOLDER for root in roots.lookup), roots.precomputed / "published"]
+    collections = (roots.cache / records.FOLDER).glob("*/collection.json")  # a change makes rows stale
     files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    files += sorted(collections)
     return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path in files for stat in [path.stat()])
 
 
@@ -175,7 +178,7 @@ def _metric(name: str) -> dict[str, Any]:
     }
 
 
-def _row(row: Row, metrics: tuple[str, ...]) -> dict[str, Any]:
+def _row(row: Row, metrics: tuple[str, ...], roots: Roots | None) -> dict[str, Any]:
     difference = row.hits_difference
     return {
         "dataset": row.dataset,
@@ -190,18 +193,18 @@ def _row(row: Row, metrics: tuple[str, ...]) -> dict[str, Any]:
         "ranked": row.ranked,
         "note": row.note,
         "difference": dict(difference) if difference is not None else None,
-        "searchable": _is_searchable(row),
+        "searchable": _is_searchable(row, roots),
         "all": _reading(row.as_published, metrics),
         "left": _reading(row.groups_left_out, metrics) if row.groups_left_out else None,
     }
 
 
-def _is_searchable(row: Row) -> bool:
+def _is_searchable(row: Row, roots: Roots | None) -> bool:
     """Whether the Search tab can be opened with the row's cell."""
     if row.protocol is None:
         return False
     try:
-        cell(row.dataset, row.size, row.encoder, row.protocol)
+        cell(row.dataset, row.size, row.encoder, row.protocol, roots=roots)
     except RetrievalError:
         return False
     return True

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from retrieval.answers import ItemQuery
-from retrieval.cells import Cell, cell
+from retrieval.cells import Cell, cell, usual_sizes
 from retrieval.datasets.catalogue import find_dataset
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.errors import BadInput, RetrievalError, UnknownName
+from retrieval.roots import Roots
 
 FEWEST, MOST = 1, 20
 K = 5
@@ -45,13 +46,15 @@ class Link:
         return replace(self, item=None, token=token, uploaded=True)
 
 
-def parse(words: Mapping[str, str], default: Cell) -> Link:
+def parse(words: Mapping[str, str], default: Cell, roots: Roots | None = None) -> Link:
     """The Link that an address asks for; what it leaves out is the default's, or what fits the dataset.
+
+    With roots, datasets may be collections.
 
     Raises UnknownName or BadInput, with a sentence for whoever followed the link.
     """
     dataset = words.get("dataset", default.dataset)
-    where = _cell(words, dataset, default)
+    where = _cell(words, dataset, default, roots)
     token = words.get("upload")
     if token is not None and not _TOKEN.fullmatch(token):
         raise BadInput("This link names an uploaded picture in a way that is not known.", remedy="Upload it again.")
@@ -127,23 +130,26 @@ def whole_number(value: object) -> int | None:
     return int(number) if number.is_integer() else None
 
 
-def fitting_cell(dataset: str, like: Cell) -> Cell:
-    """The cell of a dataset that keeps as much of another cell as fits: its size, extractor and protocol."""
-    data = find_dataset(dataset)
-    size = like.size if like.size in data.sizes else data.sizes[0]
+def fitting_cell(dataset: str, like: Cell, roots: Roots | None = None) -> Cell:
+    """The cell of a dataset that keeps as much of another cell as fits: its size, extractor and protocol.
+
+    Of a collection it is the pictures as they are.
+    """
+    data = find_dataset(dataset, roots)
+    size = like.size if like.size in usual_sizes(data) else data.sizes[0]
     fitting = [spec.name for spec in ENCODERS if spec.takes(data.ndim)]
     encoder = like.encoder if like.encoder in fitting else fitting[0]
-    return cell(dataset, size, encoder, like.protocol)
+    return cell(dataset, size, encoder, like.protocol, roots=roots)
 
 
-def _cell(words: Mapping[str, str], dataset: str, default: Cell) -> Cell:
-    fitting = fitting_cell(dataset, default)
+def _cell(words: Mapping[str, str], dataset: str, default: Cell, roots: Roots | None) -> Cell:
+    fitting = fitting_cell(dataset, default, roots)
     size = whole_number(words.get("size", fitting.size))
     if size is None:
         raise UnknownName(f"size of {dataset}", words["size"][:20], fitting.data.sizes)
     encoder = words.get("encoder", fitting.encoder)
     usual = fitting.protocol if find_encoder(encoder).precision == "fp32" else None  # else the first that takes it
-    return cell(dataset, size, encoder, words.get("protocol", usual))
+    return cell(dataset, size, encoder, words.get("protocol", usual), roots=roots)
 
 
 def explain(error: RetrievalError) -> str:

@@ -13,6 +13,8 @@ from retrieval.page import words
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
+MOST_SHOWN = 1024  # pixels a side; a larger picture is shown smaller
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _SIDE, _GAP, _TEXT, _MARGIN, _ACROSS = 224, 20, 66, 28, 5
 _INK, _FAINT, _SAME, _OTHER, _PAPER = "#0f172a", "#475569", "#15803d", "#b45309", "#ffffff"
@@ -28,6 +30,14 @@ def png(pixels: np.ndarray) -> bytes:
 def data_address(pixels: np.ndarray) -> str:
     """A picture as an address that holds it whole."""
     return f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"
+
+
+def shown(pixels: np.ndarray) -> np.ndarray:
+    """A picture as the page shows it: one with more than `MOST_SHOWN` pixels a side smaller, by whole-block means."""
+    longest = max(pixels.shape[:2])
+    if longest <= MOST_SHOWN:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).reduce(-(-longest // MOST_SHOWN)))
 
 
 def answer_csv(answer: Answer) -> str:

@@ -98,33 +98,33 @@ def _extractors(request: Request, *, desk: Desk) -> Response:
     They are the same whichever is chosen, be it one that the chosen protocol does not take.
     """
     words = {name: value for name, value in request.query_params.items() if name != "encoder"}
-    where = parse(words, desk.start).cell
+    where = parse(words, desk.start, desk.roots).cell
     return JSONResponse({"extractors": extractors.entries(where, desk.roots)}, headers=NEVER)
 
 
 def _picture(request: Request, *, desk: Desk) -> Response:
-    where, item = _named(request)
+    where, item = _named(request, desk)
     if where.data.ndim == 3:
         raise BadInput(f"{where.data.title} holds volumes.", remedy="Ask for a slice of one instead.")
-    return _png(_item_pixels(where, item, desk))
+    return _png(rendering.shown(_item_pixels(where, item, desk)))
 
 
 def _slice(request: Request, *, desk: Desk) -> Response:
-    where, item = _named(request)
+    where, item = _named(request, desk)
     if where.data.ndim == 2:
         raise BadInput(f"{where.data.title} holds pictures, which have no slices.", remedy="Ask for the picture.")
     return _png(_one_slice(_item_pixels(where, item, desk), request))
 
 
 def _seen(request: Request, *, desk: Desk) -> Response:
-    where, item = _named(request)
+    where, item = _named(request, desk)
     if where.data.ndim == 3:
         raise BadInput(f"{where.data.title} holds volumes.", remedy="Ask for a slice of one instead.")
     return _png(search.sees(item, where, desk.roots))
 
 
 def _seen_slice(request: Request, *, desk: Desk) -> Response:
-    where, item = _named(request)
+    where, item = _named(request, desk)
     if where.data.ndim == 2:
         raise BadInput(f"{where.data.title} holds pictures, which have no slices.", remedy="Ask for the picture.")
     return _png(_one_slice(_seen_volume(item, where, desk), request))
@@ -143,7 +143,7 @@ def _uploaded(request: Request, *, desk: Desk) -> Response:
 
 def _uploaded_seen(request: Request, *, desk: Desk) -> Response:
     words = request.query_params
-    where = cell(words.get("dataset", ""), _size(words.get("size")), words.get("encoder", ""))
+    where = cell(words.get("dataset", ""), _size(words.get("size")), words.get("encoder", ""), roots=desk.roots)
     query = UploadQuery(path=desk.uploads.open(request.path_params["token"]).path)
     return Response(rendering.png(search.sees(query, where, desk.roots)), media_type="image/png", headers=NEVER)
 
@@ -164,7 +164,7 @@ def _answer_png(request: Request, *, desk: Desk) -> Response:
 
 
 def _asked(request: Request, desk: Desk) -> Link:
-    link = parse(request.query_params, desk.start)
+    link = parse(request.query_params, desk.start, desk.roots)
     if link.item is None and link.token is None:
         raise Unavailable("This link names no picture to ask with.", remedy="Take the link from the page.")
     return link
@@ -185,12 +185,12 @@ def _attachment(link: Link, kind: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{name}"', **NEVER}
 
 
-def _named(request: Request) -> tuple[Cell, ItemQuery]:
+def _named(request: Request, desk: Desk) -> tuple[Cell, ItemQuery]:
     """The cell and item of an address. UnknownName or BadInput where one does not exist."""
     parts = request.path_params
-    ndim = find_dataset(parts["dataset"]).ndim
+    ndim = find_dataset(parts["dataset"], desk.roots).ndim
     any_fitting = next(spec.name for spec in ENCODERS if spec.takes(ndim))
-    where = cell(parts["dataset"], parts["size"], parts.get("encoder", any_fitting))
+    where = cell(parts["dataset"], parts["size"], parts.get("encoder", any_fitting), roots=desk.roots)
     return where, item_at(parts["split"], parts["index"], where)
 
 

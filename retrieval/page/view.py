@@ -8,15 +8,17 @@ import numpy as np
 
 from retrieval.answers import Answer, ItemQuery, Readiness
 from retrieval.cells import Cell
-from retrieval.datasets.catalogue import DATASETS
+from retrieval.datasets.catalogue import DATASETS, datasets
 from retrieval.datasets.relevance import class_names
-from retrieval.datasets.specs import Split
+from retrieval.datasets.specs import Dataset, Split
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.errors import RetrievalError
 from retrieval.page import addresses, extractors, jobs_tab, rendering, words
 from retrieval.page.link import Link, to_words
 from retrieval.page.uploads import Upload
+from retrieval.pictures.item import size_name
 from retrieval.protocols import PROTOCOLS
+from retrieval.roots import Roots
 
 History = Literal["push", "replace", "keep"]
 """What an answer does to the browser's history: a new entry, the present one replaced, or the address kept."""
@@ -51,22 +53,29 @@ class Figure:
 def menus(keep_minutes: float) -> dict[str, Any]:
     """What the menus offer, from the literals alone: no file is looked at."""
     return {
-        "datasets": [
-            {
-                "name": data.name,
-                "title": data.title,
-                "ndim": data.ndim,
-                "sizes": list(data.sizes),
-                "classes": list(class_names(data)),
-                "test": data.counts["test"],
-            }
-            for data in DATASETS
-        ],
+        "datasets": [_offered(data) for data in DATASETS],
         "encoders": [extractors.offered(spec) for spec in ENCODERS],
         "domains": [list(pair) for pair in extractors.DOMAINS.items()],
         "protocols": [[protocol.name, protocol.title] for protocol in PROTOCOLS],
         "volumes": VOLUMES_LATER,
         "promise": f"Stays on this machine, deleted after {keep_minutes:.0f} minutes; not for diagnosis.",
+    }
+
+
+def collections(roots: Roots) -> list[dict[str, Any]]:
+    """What the menu of datasets offers besides: the collections that there are now."""
+    return [_offered(data) for data in datasets(roots) if data.own is not None]
+
+
+def _offered(data: Dataset) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "title": data.title,
+        "ndim": data.ndim,
+        "own": data.own is not None,
+        "sizes": list(data.sizes),
+        "classes": list(class_names(data)),
+        "test": data.counts["test"],
     }
 
 
@@ -195,7 +204,7 @@ def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
         "token": link.token or "",
         "history": history,
         "notice": notice,
-        "now": f"{cell.data.title} {cell.size} · {cell.spec.title} · {link.k} neighbours",
+        "now": f"{cell.data.title} {size_name(cell.size)} · {cell.spec.title} · {link.k} neighbours",
         "about": f"{cell.data.about} {cell.spec.about}",
         "extractor": extractors.facts(cell.spec, cell.data),
         "getting": None,
@@ -229,9 +238,10 @@ def _query_figures(
 def _figure(cell: Cell, item: ItemQuery, split: Split, *, alt: str) -> Figure:
     shape = split.images.shape
     volume = cell.data.ndim == 3
-    height, width = shape[2:4] if volume else shape[1:3]
-    size = f"{width} × {height} × {shape[1]} voxels" if volume else words.pixels_of((height, width))
     pixels = np.asarray(split.images[item.index])
+    height, width = pixels.shape[1:3] if volume else pixels.shape[:2]
+    size = f"{width} × {height} × {shape[1]} voxels" if volume else words.pixels_of((height, width))
+    size += " (shown smaller)" if not volume and max(height, width) > rendering.MOST_SHOWN else ""
     small = not volume and pixels.nbytes <= INLINE_BYTES
     return Figure(
         src=rendering.data_address(pixels) if small else addresses.picture(cell, item, addresses.version_of(split)),
@@ -246,7 +256,7 @@ def _figure(cell: Cell, item: ItemQuery, split: Split, *, alt: str) -> Figure:
 
 def _seen(cell: Cell, src: str, original: Figure) -> Figure:
     pixels = cell.spec.pixels if cell.data.ndim == 2 else cell.spec.slices
-    side = pixels.side(cell.size) if pixels else cell.size
+    side = pixels.side(cell.side) if pixels else cell.side
     slices = side if pixels and pixels.depth == "spline" and original.slices else original.slices
     fullest = round(original.fullest * (slices - 1) / max(1, original.slices - 1)) if slices else 0
     size = f"{slices} slices of {side} × {side} pixels" if slices else words.pixels_of((side, side))
@@ -271,6 +281,8 @@ def _card(answer: Answer, place: int, gallery: Split) -> dict[str, Any]:
 
 def _vote(answer: Answer) -> dict[str, Any]:
     k = len(answer.neighbours)
+    if not answer.vote:
+        return {"sentence": words.NO_VOTE, "rows": []}
     return {
         "sentence": words.vote_sentence(answer),
         "rows": [

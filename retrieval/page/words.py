@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from retrieval.answers import Answer, ItemQuery, Nearness, Neighbour, Query, Readiness, Reliability, Tally
 from retrieval.cells import Cell
 from retrieval.datasets.specs import Dataset
+from retrieval.pictures.item import size_name
 
 DUPLICATE = {"exact": "exact duplicate", "near": "near duplicate"}
+NO_VOTE = "These pictures have no labels, so there is no vote."
 SPLIT = {"test": "test", "train": "gallery"}
 
 
@@ -43,6 +45,8 @@ def summary(answer: Answer) -> str:
     """The whole answer in one sentence, for the status line and for who cannot see the cards."""
     title = query_title(answer.query, answer.cell.data)
     known = f", labelled “{answer.query_label_name}”" if answer.query_label_name else ""
+    if not answer.cell.data.labelled:
+        return f"{title}: the {len(answer.neighbours)} nearest of {gallery_size(answer.cell)}, which have no labels."
     names = Counter(neighbour.label_name for neighbour in answer.neighbours)
     said = ", ".join(f"{count} {name}" for name, count in names.most_common())
     return f"{title}{known}: the {len(answer.neighbours)} nearest are {said}."
@@ -55,6 +59,8 @@ def gallery_size(cell: Cell) -> str:
 
 def vote_sentence(answer: Answer) -> str:
     """What most neighbours say, beside how common that is anyway."""
+    if not answer.vote:
+        return NO_VOTE
     first, k = answer.vote[0], len(answer.neighbours)
     tied = [tally for tally in answer.vote if tally.votes == first.votes]
     anyway = f"{percent(first.gallery_share)} of the gallery is so anyway"
@@ -75,6 +81,8 @@ def tally_line(tally: Tally, k: int) -> str:
 def reliability_sentence(reliability: Reliability | None, data: Dataset) -> str:
     """How often the first neighbour has been right in cases like this one, on the dataset's own test items."""
     noun = item_noun(data)
+    if not data.labelled:
+        return "How far to trust this cannot be measured: the pictures have no labels."
     if reliability is None:
         return "How far to trust this is not known yet: the test pictures have not been ranked by this extractor."
     name, hits, n = reliability.label_name, reliability.hits, reliability.n
@@ -122,7 +130,7 @@ def provenance_line(answer: Answer) -> tuple[str, str, str]:
         cell.spec.title,
         *([f"weights {weights[:8]}"] if isinstance(weights, str) else []),
         cell.rules.title,
-        f"{cell.data.title} {cell.size}",
+        f"{cell.data.title} {size_name(cell.size)}",
     ]
     standing = "verified" if answer.verified else "unverified"
     if cell.data.synthetic:

@@ -9,6 +9,9 @@ from PIL import Image
 from retrieval.errors import BadInput
 from retrieval.pictures.reading import read_picture
 
+AS_THEY_ARE = 0
+"""The size of pictures that are neither cropped nor resized."""
+
 
 class ItemForm(Protocol):
     """What of a Dataset decides how its items look. Datasets come after pictures, so theirs is not named here."""
@@ -23,21 +26,29 @@ class ItemForm(Protocol):
     def channels(self) -> int: ...
 
 
+def size_name(size: int) -> str:
+    """A size as it stands beside a dataset's name: `28`, or in words."""
+    return "as they are" if size == AS_THEY_ARE else str(size)
+
+
 def make_item(picture: Image.Image, *, dataset: ItemForm, size: int) -> np.ndarray:
     """Make a picture what the dataset's own pictures are: its colours, square, `size` pixels a side.
 
     Grey datasets get the luminance (ITU-R 601-2, as PIL's mode `L`), the others RGB. The square is cut from the
     middle; where an odd number of pixels is too many, the extra one goes from the right or the bottom. Then PIL's
-    bicubic resampling, which leaves a picture of the right size untouched.
+    bicubic resampling, which leaves a picture of the right size untouched. Of the size `AS_THEY_ARE` only the colours
+    are made the dataset's.
 
     Returns:
-        uint8 [size, size], or [size, size, 3] where the dataset has three channels.
+        uint8 [size, size], or [size, size, 3] where the dataset has three channels; [H, W] or [H, W, 3] as they are.
 
     Raises:
         BadInput: the dataset holds volumes.
     """
     _refuse_volumes(dataset)
     pixels = np.asarray(picture.convert("L" if dataset.channels == 1 else "RGB"))
+    if size == AS_THEY_ARE:
+        return np.array(pixels)
     square = Image.fromarray(_centre_square(pixels))
     if square.size != (size, size):
         square = square.resize((size, size), Image.Resampling.BICUBIC)

@@ -103,7 +103,7 @@ const words = () => Object.fromEntries(Object.entries(choices).map(([name, selec
 function fillSizes() {
   const [, , sizes] = props.menus.dataset.find(([name]) => name === choices.dataset.value);
   const held = choices.size.value;
-  choices.size.replaceChildren(...sizes.map((size) => new Option(size, size)));
+  choices.size.replaceChildren(...sizes.map((size) => new Option(size || 'as they are', size)));
   if (sizes.includes(Number(held))) choices.size.value = held;
 }
 async function ponder() {

@@ -25,7 +25,8 @@ const number = (x, digits) => x < 0 ? '\u2212' + (-x).toFixed(digits) : x.toFixe
 
 // --- what a row says -------------------------------------------------------------------------------------------------
 
-const title = (kind, name) => (data.titles[kind] || {})[name] || String(name);
+const title = (kind, name) => (kind === 'size' ? sized(name) : (data.titles[kind] || {})[name] || String(name));
+const sized = (size) => (size ? String(size) : 'as they are'); // a collection's pictures
 const figures = (row, reading) => reading === 'left' ? row.left : row.all;
 function value(row, column) {
   const read = figures(row, column.reading);
@@ -78,7 +79,7 @@ function layOut() {
   columns = [
     {id: 'encoder', label: 'Extractor', about: 'What turns a picture into a vector. A click on its name shows all numbers of the row.', width: NARROW ? 128 : 186, key: (row) => title('encoder', row.encoder), cell: nameCell},
     !choices.dataset.value && {id: 'dataset', label: 'Dataset', about: 'The test pictures are the queries, the training pictures are searched.', width: 126, key: (row) => title('dataset', row.dataset), cell: text((row) => title('dataset', row.dataset))},
-    !choices.size.value && {id: 'size', label: 'Size', about: 'Pixels along one side.', width: 60, key: (row) => row.size, cell: text((row) => row.size), numeric: true},
+    !choices.size.value && {id: 'size', label: 'Size', about: 'Pixels along one side.', width: 60, key: (row) => row.size, cell: text((row) => sized(row.size)), numeric: true},
     ...indexes.flatMap((index) => readingsShown().map((reading) => metricColumn(index, reading, both))),
     {id: 'source', label: 'Source', about: 'Measured here, published by the study, or a baseline that looks at no picture.', width: 92, key: (row) => title('source', row.source), cell: text((row) => title('source', row.source))},
     {id: 'protocol', label: 'Protocol', about: 'How vectors are compared. Baselines do not depend on it.', width: 168, key: (row) => row.protocol, cell: text((row) => row.protocol ?? '')},
@@ -134,7 +135,7 @@ function searchLink(row, label) {
   const link = make('a', 'board-link', label);
   const query = {dataset: row.dataset, size: row.size, encoder: row.encoder, protocol: row.protocol};
   link.href = '?' + new URLSearchParams(query);
-  link.append(hidden(` ${title('dataset', row.dataset)} ${row.size} with ${title('encoder', row.encoder)}`));
+  link.append(hidden(` ${title('dataset', row.dataset)} ${sized(row.size)} with ${title('encoder', row.encoder)}`));
   return link;
 }
 
@@ -263,7 +264,7 @@ function sortBy(id) {
 
 function details(row) {
   dialog.row = row;
-  dialog.querySelector('h3').textContent = `${title('encoder', row.encoder)} on ${title('dataset', row.dataset)}, ${row.size} pixels`;
+  dialog.querySelector('h3').textContent = `${title('encoder', row.encoder)} on ${title('dataset', row.dataset)}, ${row.size ? `${row.size} pixels` : sized(row.size)}`;
   const about = [title('source', row.source), row.protocol ? 'protocol ' + row.protocol : '', `${row.n} queries`];
   if (row.verified !== null) about.push(row.verified ? 'verified' : 'unverified');
   if (row.grouped !== null) about.push(`${row.grouped} queries have a duplicate in the gallery`);

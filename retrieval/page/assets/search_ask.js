@@ -50,10 +50,13 @@ function query() {
 }
 
 function fillMenus(words) {
-  const named = (ndim) => menus.datasets.filter((one) => one.ndim === ndim).map((one) => [one.name, one.title]);
+  if (value.collections) menus.datasets = [...menus.datasets.filter((one) => !one.own), ...value.collections];
+  const own = menus.datasets.filter((one) => one.own).map((one) => [one.name, one.title]);
+  const named = (ndim) => menus.datasets.filter((one) => one.ndim === ndim && !one.own).map((one) => [one.name, one.title]);
   fill(controls.dataset, [
     {name: 'Pictures (2D)', options: named(2)},
     {name: 'Volumes (3D)', options: named(3)},
+    ...(own.length ? [{name: 'Your own', options: own}] : []),
   ], words.dataset);
   const listed = !words.protocol || menus.protocols.some(([name]) => name === words.protocol);
   const protocols = listed ? menus.protocols : [...menus.protocols, [words.protocol, words.protocol]]; // pca-64, by a link
@@ -68,7 +71,7 @@ function fillFitting(words) {
   const listed = !shown || shown.name !== words.encoder || menus.encoders.some((one) => one.name === shown.name);
   const encoders = listed ? menus.encoders : [...menus.encoders, shown]; // in another precision, by a link
   offer(encoders.filter((one) => one.takes.includes(data.ndim)), words.encoder);
-  const side = (size) => (data.ndim === 3 ? `${size} × ${size} × ${size}` : `${size} × ${size}`);
+  const side = (size) => (!size ? 'as they are' : data.ndim === 3 ? `${size} × ${size} × ${size}` : `${size} × ${size}`);
   fill(controls.size, [{options: data.sizes.map((size) => [size, side(size)])}], words.size);
   const any = [['', 'Any class'], ...data.classes.map((name, label) => [label, name])];
   fill(controls.label, [{options: any}], controls.label.dataset.of === data.name ? controls.label.value : '');
@@ -88,7 +91,7 @@ function drawOwn(instead) {
 }
 
 function changed(event) {
-  if (event.target === controls.dataset) fillFitting(settings());
+  if (event.target === controls.dataset) fillFitting({...settings(), ...(dataset().own && {size: '0'})});
   if (!controls.k.checkValidity()) return say('.refusal', 'Ask for 1 to 20 neighbours.');
   ask({...settings(), ...query()});
 }

@@ -1,0 +1,74 @@
+"""Vectors of a collection that are there already: those of pictures that an update has left as they were.
+
+Embeddings of a collection keep, beside each vector, the digest of the picture that it is of. When the collection has
+changed, its stored Embeddings are stale as a whole, but the vector of a picture depends on that picture alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from retrieval import artifacts
+from retrieval.datasets.specs import Split
+from retrieval.roots import Roots
+
+BLOCK = 1024  # rows copied at once
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What an earlier run has left for a split.
+
+    Attributes:
+        vectors: float32 [M, D], memory-mapped.
+        places: int64 [N]: the row of each item of the split; -1 where there is none.
+        fingerprint: Of the stored Embeddings.
+        meta: Theirs.
+    """
+
+    vectors: np.ndarray
+    places: np.ndarray
+    fingerprint: str
+    meta: dict[str, Any]
+
+    def rest(self, split: Split) -> Split:
+        """The items that are still to be embedded, as a Split of their own."""
+        missing = np.flatnonzero(self.places < 0)
+        return replace(split, images=split.images[missing], labels=split.labels[missing])
+
+    def joined(self, made: Sequence[np.ndarray]) -> artifacts.Rows:
+        """All vectors in the split's order: the stored ones, and those that were `made` of the rest, in order."""
+        shape = (len(self.places), *self.vectors.shape[1:])
+        return artifacts.Rows(shape, np.dtype(np.float32), self._blocks(made))
+
+    def _blocks(self, made: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        new = (row for vectors in made for row in vectors)
+        for start in range(0, len(self.places), BLOCK):
+            places = self.places[start : start + BLOCK]
+            block = np.array(self.vectors[np.maximum(places, 0)])
+            for number in np.flatnonzero(places < 0):
+                block[number] = next(new)
+            yield block
+
+
+def digests_of(split: Split) -> np.ndarray:
+    """What each picture of a collection's split is known by, uint8 [N, 16]."""
+    return split.images.digests
+
+
+def find(split: Split, context: str, key: str, roots: Roots) -> Kept | None:
+    """The vectors of earlier Embeddings of a collection's split; None where none serves.
+
+    Args:
+        context: The fingerprint of all that a vector depends on besides its picture.
+    """
+    found = artifacts.latest(roots.cache, key)
+    if found is None or found.meta.get("context") != context or "digests" not in found.arrays:
+        return None
+    rows = {digest.tobytes(): row for row, digest in enumerate(found.arrays["digests"])}
+    places = np.array([rows.get(digest.tobytes(), -1) for digest in digests_of(split)], np.int64)
+    if (places < 0).all():
+        return None
+    return Kept(found.arrays["vectors"], places, found.fingerprint, dict(found.meta))
