@@ -9,8 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from retrieval.embeddings import parquet_files
-from retrieval.embeddings.imported import SUFFIXES, Imported, read_imported, write_imported
+from retrieval.datasets.collections import parquet_files
+from retrieval.datasets.collections.imported import SUFFIXES, Imported, read_imported, write_imported
 from retrieval.errors import BadInput, RetrievalError, Unavailable
 
 HAS_PARQUET = importlib.util.find_spec("pyarrow") is not None
@@ -281,7 +281,7 @@ def test_a_parquet_file_that_ends_its_reader_ends_nothing_else(tmp_path, parquet
             read_imported(path)
         except RetrievalError as error:
             assert error.remedy
-    monkeypatch.setattr("retrieval.embeddings.parquet_files.SECONDS", 0)
+    monkeypatch.setattr("retrieval.datasets.collections.parquet_files.SECONDS", 0)
     assert "took more than" in refusal(path)
 
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from retrieval.embeddings.numpy_files import MAX_ARRAYS, MAX_BYTES, read_npz, refused
+from retrieval.datasets.collections.numpy_files import MAX_ARRAYS, MAX_BYTES, read_npz, refused
 from retrieval.errors import Unavailable
 from retrieval.roots import SHIPPED
 

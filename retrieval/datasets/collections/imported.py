@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from retrieval import artifacts
-from retrieval.datasets.collections import tables
+from retrieval.datasets.collections import numpy_files, parquet_files, tables
+from retrieval.datasets.collections.numpy_files import refused
 from retrieval.datasets.specs import SplitName
-from retrieval.embeddings import numpy_files, parquet_files
-from retrieval.embeddings.numpy_files import refused
 from retrieval.errors import BadInput
 
 SUFFIXES = (".npz", ".npy", ".parquet")
