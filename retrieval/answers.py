@@ -102,13 +102,14 @@ class Answer:
         cell: Dataset, size, encoder, protocol.
         query: As asked.
         query_labels, query_label_name: Of an item of the dataset; None for an upload.
-        neighbours: Best first, k of them.
+        neighbours: Best first, k of them; fewer where one is shown of each group, and there are fewer groups.
         vote: Classes among the neighbours, most votes first (ties: the class of the nearer neighbour first).
         reliability: None where no test neighbours have been computed.
         nearness: None where no gallery neighbours have been computed.
         verified: Whether data and weights are both the known ones.
         provenance: Words for one line: encoder, weights, data, protocol, versions.
         seconds: Time taken, without drawing.
+        one_per_group: Whether of each group only the nearest picture is among the neighbours.
     """
 
     cell: Cell
@@ -122,6 +123,7 @@ class Answer:
     verified: bool
     provenance: Mapping[str, Any]
     seconds: float
+    one_per_group: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from retrieval import evaluation, provenance
 from retrieval.answers import Answer, ItemQuery, Nearness, Neighbour, Query, Readiness, Reliability, Tally, UploadQuery
 from retrieval.cells import Cell
 from retrieval.datasets import opening, relevance
+from retrieval.datasets.collections.opening import gallery_groups
 from retrieval.datasets.specs import Split
 from retrieval.embeddings import embedding, shapes
 from retrieval.embeddings.embedding import Progress
@@ -20,6 +21,7 @@ from retrieval.groups import Groups, find_groups, kinship_within
 from retrieval.pictures.item import read_item
 from retrieval.ranking import neighbours as ranked
 from retrieval.ranking import spaces
+from retrieval.ranking.first_of_groups import first_of_groups
 from retrieval.ranking.neighbours import Neighbours, Side
 from retrieval.roots import Roots
 from retrieval.scoring import reliability
@@ -31,13 +33,14 @@ PRODUCTS = 3e10  # multiplications a second that a ranking does, roughly
 BEYOND = 99.0  # percentile of the nearest score above which nothing in the gallery looks like the query
 
 
-def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
+def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5, one_per_group: bool = False) -> Answer:
     """The k nearest gallery items of a query, with all that is known about how far to trust them.
 
     What is missing on the way (embeddings, neighbours) is computed; ask `readiness` first where that must be quick.
+    `one_per_group`: of each group that people gave to the gallery (a patient, a case) only its nearest item.
 
     Raises:
-        BadInput: The uploaded file cannot be used, or there is no such item or no such k.
+        BadInput: The uploaded file cannot be used, or there is no such item, no such k or no such groups.
         Unavailable: Data or weights are missing; says what to do.
     """
     began = time.perf_counter()
@@ -45,7 +48,11 @@ def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
     _check_k(k, len(gallery))
     groups = find_groups(cell.data, cell.size, roots)
     item, labels = _item(query, cell, roots)
-    indices, scores = _nearest(query, item, cell, roots, k)
+    nearest = functools.partial(_nearest, query, item, cell, roots)
+    indices, scores = nearest(k)
+    if one_per_group:
+        given = gallery_groups(cell.data, roots)
+        indices, scores = first_of_groups(nearest, given, k=k, deep=isinstance(query, UploadQuery))
     truth = None if labels is None else relevance.indicator(cell.data, labels[None])[0]
     found = tuple(
         _neighbour(rank, int(index), float(score), gallery, truth, _kin(query, item, int(index), gallery, groups))
@@ -71,6 +78,7 @@ def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
             **provenance.versions(cell.spec.library),
         },
         seconds=time.perf_counter() - began,
+        one_per_group=one_per_group,
     )
 
 
@@ -153,8 +161,7 @@ def _item(query: Query, cell: Cell, roots: Roots) -> tuple[np.ndarray, np.ndarra
 
 def _nearest(query: Query, item: np.ndarray, cell: Cell, roots: Roots, k: int) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(query, ItemQuery):
-        stored = evaluation.neighbours(cell, "train" if query.split == "train" else "test", roots)
-        return stored.indices[query.index, :k], stored.scores[query.index, :k]
+        return evaluation.nearest_to(cell, "train" if query.split == "train" else "test", query.index, roots, k=k)
     before = loading.identify(cell.spec, roots).digest
     side = preprocessing.seen_side(item.shape, preprocessing.pixels_for(configs.at_hand(cell.spec, roots), 2))
     gallery, encoder = evaluation.embeddings(cell, "train", roots), loading.load_encoder(cell.encoder, roots, side=side)

@@ -1,14 +1,15 @@
 """What a person asks for, checked; files in, the document of `search` out: what cannot be answered says why."""
 
 import contextlib
+import functools
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from retrieval import search
-from retrieval.answers import UploadQuery
-from retrieval.cells import Cell, cell
+from retrieval.answers import Answer, UploadQuery
+from retrieval.cells import cell
 from retrieval.cli import documents
 from retrieval.cli.answering import error_document, refusals, share_on_stderr
 from retrieval.datasets.catalogue import datasets
@@ -19,7 +20,9 @@ from retrieval.protocols import PROTOCOLS
 from retrieval.roots import Roots
 
 
-def ask(images: Sequence[Path], address: Mapping[str, Any], roots: Roots, *, k: int) -> dict[str, Any]:
+def ask(
+    images: Sequence[Path], address: Mapping[str, Any], roots: Roots, *, k: int, one_per_group: bool = False
+) -> dict[str, Any]:
     """The document of `search`: an entry for each file, in order; `error` beside them if nothing could begin."""
     with contextlib.redirect_stdout(sys.stderr):
         try:
@@ -30,7 +33,8 @@ def ask(images: Sequence[Path], address: Mapping[str, Any], roots: Roots, *, k: 
         except RetrievalError as error:
             why = error_document(error)
             return {**address, "error": why, "queries": [documents.refused(str(image), why) for image in images]}
-        return {**address, "queries": [_query(image, asked, roots, k) for image in images]}
+        find = functools.partial(search.find, cell=asked, roots=roots, k=k, one_per_group=one_per_group)
+        return {**address, "queries": [_query(image, find) for image in images]}
 
 
 def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) -> None:
@@ -51,9 +55,9 @@ def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) 
             raise UnknownName(kind, name, known[kind])
 
 
-def _query(image: Path, asked: Cell, roots: Roots, k: int) -> dict[str, Any]:
+def _query(image: Path, find: Callable[..., Answer]) -> dict[str, Any]:
     try:
         with refusals():
-            return documents.answer(str(image), search.find(UploadQuery(image), asked, roots, k=k))
+            return documents.answer(str(image), find(UploadQuery(image)))
     except RetrievalError as error:
         return documents.refused(str(image), error_document(error))

@@ -141,6 +141,7 @@ def _answer(query: Mapping[str, Any]) -> str:
     ]
     vote, k = query["vote"], len(rows)
     said = f"vote: {vote['label_name']}, {vote['share']:.0%} ({round(vote['share'] * k)} of {k})" if vote else "no vote"
+    said += "; of each group its nearest picture" if query.get("one_per_group") else ""
     warning = "\nNothing in this gallery looks like this picture." if (query["nearness"] or {}).get("beyond") else ""
     return f"{query['file']}: {said}{warning}\n{table(rows, ('rank', 'index', 'label', 'score'))}"
 

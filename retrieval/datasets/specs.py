@@ -31,6 +31,7 @@ class Own:
         largest: Pixels of the largest picture.
         even: Whether all its pictures have one shape.
         labelled: Whether every picture has a label: without, it can be searched, not ranked.
+        grouped: Whether any picture has a group that a person gave it, such as a patient.
     """
 
     digest: str
@@ -38,6 +39,7 @@ class Own:
     largest: int
     even: bool
     labelled: bool
+    grouped: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,11 @@ class Dataset:
     def labelled(self) -> bool:
         """Whether every item has a label, so that a ranking can be judged."""
         return self.own is None or self.own.labelled
+
+    @property
+    def grouped(self) -> bool:
+        """Whether people gave its items groups, of which one card each can be shown."""
+        return self.own is not None and self.own.grouped
 
     def shape(self, size: int, split: str) -> tuple[int, ...]:
         """The shape of a split's images: [N, H, W], [N, H, W, 3] or, for volumes, [N, D, H, W]."""

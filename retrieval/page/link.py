@@ -14,6 +14,7 @@ from retrieval.roots import Roots
 
 FEWEST, MOST = 1, 20
 K = 5
+ONE_PER_GROUP = "one-per-group"
 
 _ITEM = re.compile(r"(train|test)-(\d{1,9})")
 _TOKEN = re.compile(r"[0-9a-f]{32}")
@@ -29,6 +30,7 @@ class Link:
         item: A picture of the dataset; None for an upload, or where none was chosen.
         token: Of an uploaded picture; None otherwise. It opens the picture, so it is never part of an address to share.
         uploaded: The query is, or in a shared address was, an uploaded picture.
+        one_per_group: Of each group only the nearest picture is asked for.
     """
 
     cell: Cell
@@ -36,6 +38,7 @@ class Link:
     item: ItemQuery | None = None
     token: str | None = None
     uploaded: bool = False
+    one_per_group: bool = False
 
     def with_item(self, item: ItemQuery) -> "Link":
         """The same question about a picture of the dataset."""
@@ -66,6 +69,7 @@ def parse(words: Mapping[str, str], default: Cell, roots: Roots | None = None) -
         item=None if uploaded or item is None else parse_item(item, where),
         token=token,
         uploaded=uploaded,
+        one_per_group=_one_per_group(words, where),
     )
 
 
@@ -87,6 +91,8 @@ def to_words(link: Link, *, private: bool = False) -> str:
         words["upload"] = link.token
     elif link.uploaded:
         words["item"] = "upload"
+    if link.one_per_group:
+        words["cards"] = ONE_PER_GROUP
     return urlencode(words)
 
 
@@ -140,6 +146,14 @@ def fitting_cell(dataset: str, like: Cell, roots: Roots | None = None) -> Cell:
     fitting = [spec.name for spec in ENCODERS if spec.takes(data.ndim)]
     encoder = like.encoder if like.encoder in fitting else fitting[0]
     return cell(dataset, size, encoder, like.protocol, roots=roots)
+
+
+def _one_per_group(words: Mapping[str, str], where: Cell) -> bool:
+    if (cards := words.get("cards", "")) not in ("", ONE_PER_GROUP):
+        raise UnknownName("choice of cards", cards[:20], [ONE_PER_GROUP])
+    if cards and not where.data.grouped:
+        raise BadInput(f"{where.data.title} has no groups to show one card of each.", remedy="Ask for single pictures.")
+    return bool(cards)
 
 
 def _cell(words: Mapping[str, str], dataset: str, default: Cell, roots: Roots | None) -> Cell:

@@ -73,6 +73,7 @@ def _offered(data: Dataset) -> dict[str, Any]:
         "title": data.title,
         "ndim": data.ndim,
         "own": data.own is not None,
+        "grouped": data.grouped,
         "sizes": list(data.sizes),
         "classes": list(class_names(data)),
         "test": data.counts["test"],
@@ -113,7 +114,7 @@ def answered(
             "seen": asdict(figures[1]),
         },
         "cards": [_card(answer, place, gallery) for place in range(len(answer.neighbours))],
-        "heading": f"Nearest {len(answer.neighbours)} of {words.gallery_size(answer.cell)}",
+        "heading": words.heading(answer),
         "score": score,
         "nearer": nearer.rstrip(")"),
         "vote": _vote(answer),
@@ -204,7 +205,7 @@ def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
         "token": link.token or "",
         "history": history,
         "notice": notice,
-        "now": f"{cell.data.title} {size_name(cell.size)} · {cell.spec.title} · {link.k} neighbours",
+        "now": f"{cell.data.title} {size_name(cell.size)} · {cell.spec.title} · {link.k} neighbours{_per_group(link)}",
         "about": f"{cell.data.about} {cell.spec.about}",
         "extractor": extractors.facts(cell.spec, cell.data),
         "getting": None,
@@ -216,6 +217,10 @@ def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
             else "The link restores this page."
         ),
     }
+
+
+def _per_group(link: Link) -> str:
+    return ", one per group" if link.one_per_group else ""
 
 
 def _query_figures(

@@ -49,12 +49,21 @@ def summary(answer: Answer) -> str:
         return f"{title}: the {len(answer.neighbours)} nearest of {gallery_size(answer.cell)}, which have no labels."
     names = Counter(neighbour.label_name for neighbour in answer.neighbours)
     said = ", ".join(f"{count} {name}" for name, count in names.most_common())
-    return f"{title}{known}: the {len(answer.neighbours)} nearest are {said}."
+    of = " of a group each" if answer.one_per_group else ""
+    return f"{title}{known}: the {len(answer.neighbours)} nearest{of} are {said}."
 
 
 def gallery_size(cell: Cell) -> str:
     """How many items are searched."""
     return f"{cell.data.counts[cell.rules.gallery]:,} gallery {item_noun(cell.data)}s"
+
+
+def heading(answer: Answer) -> str:
+    """What the cards are."""
+    shown = f"Nearest {len(answer.neighbours)}"
+    if answer.one_per_group:
+        return f"{shown} groups among {gallery_size(answer.cell)}, one card each"
+    return f"{shown} of {gallery_size(answer.cell)}"
 
 
 def vote_sentence(answer: Answer) -> str:
@@ -131,6 +140,7 @@ def provenance_line(answer: Answer) -> tuple[str, str, str]:
         *([f"weights {weights[:8]}"] if isinstance(weights, str) else []),
         cell.rules.title,
         f"{cell.data.title} {size_name(cell.size)}",
+        *(["one card per group"] if answer.one_per_group else []),
     ]
     standing = "verified" if answer.verified else "unverified"
     if cell.data.synthetic:

@@ -250,6 +250,7 @@ def _own(collection: Collection) -> Own:
         largest=max(file.height * file.width for file in files),
         even=len({(file.height, file.width) for file in files}) == 1,
         labelled=collection.labelled,
+        grouped=any(file.group is not None for file in files),
     )
 
 
