@@ -46,13 +46,11 @@ def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5, one_per_group: b
     began = time.perf_counter()
     gallery = evaluation.split_of(cell, "train", roots)
     _check_k(k, len(gallery))
+    given = gallery_groups(cell.data, roots) if one_per_group else None
     groups = find_groups(cell.data, cell.size, roots)
     item, labels = _item(query, cell, roots)
     nearest = functools.partial(_nearest, query, item, cell, roots)
-    indices, scores = nearest(k)
-    if one_per_group:
-        given = gallery_groups(cell.data, roots)
-        indices, scores = first_of_groups(nearest, given, k=k, deep=isinstance(query, UploadQuery))
+    indices, scores = first_of_groups(nearest, given, k=k, deep=isinstance(query, UploadQuery))
     truth = None if labels is None else relevance.indicator(cell.data, labels[None])[0]
     found = tuple(
         _neighbour(rank, int(index), float(score), gallery, truth, _kin(query, item, int(index), gallery, groups))
