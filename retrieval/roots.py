@@ -7,6 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
+ZIP_MB = 500
 SHIPPED = Path(__file__).resolve().parent.parent / "precomputed"
 
 
@@ -82,3 +83,9 @@ def environment_of(roots: Roots, environ: Mapping[str, str] = os.environ) -> dic
 def queueing_allowed(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether visitors of the page may queue jobs: RETRIEVAL_JOBS=off says no, for a public server."""
     return environ.get("RETRIEVAL_JOBS", "").strip().lower() not in ("off", "0", "no", "false")
+
+
+def largest_archive(environ: Mapping[str, str] = os.environ) -> int:
+    """Bytes that an archive of pictures sent to the page may have: as many MB as RETRIEVAL_ZIP_MB says, else 500."""
+    named = environ.get("RETRIEVAL_ZIP_MB", "").strip()
+    return (int(named) if named.isdecimal() else ZIP_MB) * 1_000_000

@@ -12,7 +12,7 @@ import typer
 from retrieval import artifacts
 from retrieval.cli.answering import Form, give, saying_no, share_on_stderr
 from retrieval.cli.tables import table
-from retrieval.datasets.collections import adding, records
+from retrieval.datasets.collections import adding, received, records
 from retrieval.datasets.collections.duplicates import contradicting, crossing, duplicates
 from retrieval.datasets.collections.records import Collection, File
 from retrieval.datasets.specs import SPLITS
@@ -110,10 +110,16 @@ def export(
 
 @app.command()
 def remove(name: Name, form: FormOption = Form.TEXT) -> None:
-    """Forget a collection and what was computed for it; the pictures stay where they are."""
+    """Forget a collection and what was computed for it.
+
+    The pictures stay where they are; only an archive that was sent to the page goes with it.
+    """
     with saying_no(form):
-        records.remove(name, roots_from_environment())
-    give({"removed": name}, form, text=f"{name} is forgotten. Its pictures were not touched.")
+        roots = roots_from_environment()
+        sent = received.is_received(name, roots)
+        records.remove(name, roots)
+    what = "The archive that was sent to the page is deleted." if sent else "Its pictures were not touched."
+    give({"removed": name}, form, text=f"{name} is forgotten. {what}")
 
 
 def described(found: Collection) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def not_ready(readiness: Readiness, link: Link, *, history: History, notice: str
         "message": readiness.message,
         "remedy": readiness.remedy,
         "compute": "Compute it now" if readiness.state == "minute" else "",
-        "later": jobs_tab.offer(link.cell, readiness.seconds) if readiness.state == "command" else None,
+        "later": jobs_tab.offer(link.cell, readiness.seconds) if readiness.state in ("minute", "command") else None,
     }
 
 

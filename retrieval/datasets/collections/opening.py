@@ -74,6 +74,12 @@ def digest_of(dataset: Dataset) -> str:
     return dataset.own.digest
 
 
+def close_all() -> None:
+    """Let go of the archives that are open; after one was removed, else its bytes stay on the disk."""
+    _opened.cache_clear()
+    _container.cache_clear()
+
+
 @dataclass(frozen=True)
 class _Request:
     name: str
