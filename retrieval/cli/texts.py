@@ -129,7 +129,9 @@ def board(rows: Sequence[Row]) -> str:
 def _listed(record: Mapping[str, Any]) -> dict[str, Any]:
     metrics = {name: _rounded(value) for name, value in record.get("metrics", {}).items()}
     size = plain_size(record["bytes"]) if record.get("bytes") else None
-    return {**record, **metrics, "size": record.get("size", size), "classes": len(record.get("classes", ()))}
+    named = size_name(record["size"]) if "size" in record else size
+    sides = {name: [size_name(each) for each in record[name]] for name in ("sizes", "at_hand") if name in record}
+    return {**record, **metrics, **sides, "size": named, "classes": len(record.get("classes", ()))}
 
 
 def _answer(query: Mapping[str, Any]) -> str:
