@@ -48,12 +48,16 @@ class Tokens:
     Attributes:
         ids: int64 [N, T].
         hidden: bool [N, T]: the places of padding.
-        found: How many numbers each text would have with its ends, were none cut.
+        pieces: Of each text, without its ends.
+        read: How many of them were not cut.
+        unknown: How many of those read the vocabulary does not have.
     """
 
     ids: np.ndarray
     hidden: np.ndarray
-    found: tuple[int, ...]
+    pieces: tuple[int, ...]
+    read: tuple[int, ...]
+    unknown: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +67,13 @@ class Vocabulary:
     Attributes:
         pieces: A text, cleaned, to the numbers of its pieces, without ends.
         number: A piece's name to its number; None where there is no such piece.
+        unknown: The name of the piece for what has none; empty where every text can be written in pieces.
     """
 
     tokenizer: Tokenizer
     pieces: Callable[[str], Sequence[int]]
     number: Callable[[str], int | None]
+    unknown: str = ""
 
     def tokens(self, texts: Sequence[str]) -> Tokens:
         """Texts with their ends, cut to the context from behind and padded as the tokenizer says.
@@ -78,14 +84,17 @@ class Vocabulary:
         start, end = ([self._named(name)] if name else [] for name in (rule.start, rule.end))
         whole = [list(self.pieces(text)) for text in texts]
         room = rule.context - len(start) - len(end)
-        rows = [[*start, *pieces[:room], *end] for pieces in whole]
+        read = [pieces[:room] for pieces in whole]
+        rows = [[*start, *pieces, *end] for pieces in read]
         width = rule.context if rule.padded else len(rows[0])
         if not rule.padded and any(len(row) != width for row in rows):
             raise ValueError("texts that are not padded go one by one")
         pad = self._named(rule.pad) if rule.pad else 0
         ids = np.array([row + [pad] * (width - len(row)) for row in rows], np.int64)
         hidden = np.arange(width) >= np.array([[len(row)] for row in rows])
-        return Tokens(ids, hidden, tuple(len(pieces) + len(start) + len(end) for pieces in whole))
+        nothing = self._named(self.unknown) if self.unknown else None
+        counts = (tuple(map(len, texts)) for texts in (whole, read))
+        return Tokens(ids, hidden, *counts, unknown=tuple(pieces.count(nothing) for pieces in read))
 
     def _named(self, name: str) -> int:
         number = self.number(name)
@@ -117,11 +126,8 @@ def _wordpiece(tokenizer: Tokenizer, path: Path | None) -> Vocabulary:
     from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
     names = Path(str(path)).read_text(encoding="utf-8").splitlines()
-    numbered = {name: number for number, name in enumerate(names)}
-    if "[UNK]" not in numbered:
-        raise ValueError("it has no [UNK]")
-    pieces = BertWordPieceTokenizer(numbered, lowercase=True)
-    return _of_library(tokenizer, pieces)
+    pieces = BertWordPieceTokenizer({name: number for number, name in enumerate(names)}, lowercase=True)
+    return _of_library(tokenizer, pieces, unknown="[UNK]")
 
 
 def _json(tokenizer: Tokenizer, path: Path | None) -> Vocabulary:
@@ -136,11 +142,13 @@ def _json(tokenizer: Tokenizer, path: Path | None) -> Vocabulary:
     return _of_library(tokenizer, pieces)
 
 
-def _of_library(tokenizer: Tokenizer, pieces: Any) -> Vocabulary:
+def _of_library(tokenizer: Tokenizer, pieces: Any, *, unknown: str = "") -> Vocabulary:
     clean = _cleaning(tokenizer)
-    return Vocabulary(
-        tokenizer, lambda text: pieces.encode(clean(text), add_special_tokens=False).ids, pieces.token_to_id
-    )
+
+    def encode(text: str) -> Sequence[int]:
+        return pieces.encode(clean(text), add_special_tokens=False).ids
+
+    return Vocabulary(tokenizer, encode, pieces.token_to_id, unknown)
 
 
 def _sentencepiece(tokenizer: Tokenizer, path: Path | None) -> Vocabulary:
@@ -152,7 +160,7 @@ def _sentencepiece(tokenizer: Tokenizer, path: Path | None) -> Vocabulary:
     except (RuntimeError, TypeError) as error:  # of the library below it
         raise ValueError(str(error)) from error
     known = pieces.get_vocab()
-    return Vocabulary(tokenizer, lambda text: pieces.encode(text, add_special_tokens=False), known.get)
+    return Vocabulary(tokenizer, lambda text: pieces.encode(text, add_special_tokens=False), known.get, "<unk>")
 
 
 def _cleaning(tokenizer: Tokenizer) -> Callable[[str], str]:
