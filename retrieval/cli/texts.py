@@ -128,7 +128,8 @@ def _answer(query: Mapping[str, Any]) -> str:
     vote, k = query["vote"], len(rows)
     said = f"vote: {vote['label_name']}, {vote['share']:.0%} ({round(vote['share'] * k)} of {k})" if vote else "no vote"
     warning = "\nNothing in this gallery looks like this picture." if (query["nearness"] or {}).get("beyond") else ""
-    notes = "".join(f"\n{note}" for note in query.get("notes", ()))
+    how = [f"{query['compared']}."] if "compared" in query else []
+    notes = "".join(f"\n{said}" for said in [*how, *query.get("notes", ())])
     return f"{asked}: {said}{warning}{notes}\n{table(rows, ('rank', 'index', 'label', 'score'))}"
 
 
