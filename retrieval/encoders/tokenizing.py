@@ -126,6 +126,9 @@ def _wordpiece(tokenizer: Tokenizer, path: Path | None) -> Vocabulary:
     from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
     names = Path(str(path)).read_text(encoding="utf-8").splitlines()
+    lacking = {"[UNK]", "[CLS]", "[SEP]"} - set(names)
+    if lacking:
+        raise ValueError(f"it has no {min(lacking)}")
     pieces = BertWordPieceTokenizer({name: number for number, name in enumerate(names)}, lowercase=True)
     return _of_library(tokenizer, pieces, unknown="[UNK]")
 
