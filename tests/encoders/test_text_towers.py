@@ -1,5 +1,6 @@
 """Text sides on fixed numbers: random checkpoints in the publishers' layouts against the publishers' own classes."""
 
+import copy
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -75,6 +76,15 @@ def with_words(keys: Mapping[str, tuple[int, ...]], pattern: str) -> dict[str, t
     return {name: (WORDS, *shape[1:]) if re.fullmatch(pattern, name) else shape for name, shape in keys.items()}
 
 
+def shapes_of(network: Any, prefix: str = "") -> dict[str, tuple[int, ...]]:
+    return {f"{prefix}{name}": tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def empty(keys: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    """Names and shapes alone: the picture sides, of which only that they are there matters. One number on disk each."""
+    return {name: torch.zeros(()).expand(shape) for name, shape in keys.items()}
+
+
 def check(ours: np.ndarray, theirs: torch.Tensor) -> None:
     assert upstream.relative(ours, theirs.detach()) <= 1e-5
     assert np.linalg.norm(ours, axis=1) == pytest.approx(1, abs=1e-5)
@@ -84,17 +94,25 @@ def check(ours: np.ndarray, theirs: torch.Tensor) -> None:
 # --- open_clip's own
 
 
+def with_small_pictures(spec: EncoderSpec) -> tuple[EncoderSpec, Any]:
+    """A literal with one block of text and hardly a picture side, and open_clip's model of that configuration."""
+    config: Any = copy.deepcopy(open_clip.get_model_config(spec.architecture))
+    config["text_cfg"] |= {"layers": 1, "vocab_size": WORDS}
+    config["vision_cfg"] = {"layers": 1, "width": 64, "image_size": 64, "patch_size": 32}
+    small = dataclasses.replace(spec, arguments={**spec.arguments, "config": copy.deepcopy(config)})
+    kind = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
+    return small, kind(**config, **spec.arguments).eval()
+
+
 @pytest.mark.parametrize("name", BY_OPEN_CLIP)
 def test_a_text_side_of_open_clip_gives_what_open_clip_gives(
-    name: str, weighted: Roots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, weighted: Roots, monkeypatch: pytest.MonkeyPatch
 ):
-    spec = open_clip_shallow.shallow(find_encoder(name), tmp_path)
-    tensors = upstream.random_tensors(open_clip_shallow.keys_of(spec.architecture))
-    path = upstream.put(tensors, spec, weighted)
+    spec, whole = with_small_pictures(find_encoder(name))
+    tensors = upstream.random_tensors(shapes_of(whole))
+    upstream.put(tensors, spec, weighted)
     encoder = loaded(spec, weighted, monkeypatch)
-    whole: Any = open_clip.create_model(
-        spec.architecture, pretrained=str(path), force_quick_gelu=name == "dermlip"
-    ).eval()
+    whole.load_state_dict(tensors, strict=True)
     tokens = numbers(context=encoder.vocabulary.tokenizer.context)
     assert tokens.ids.shape[1] == whole.context_length
     with torch.inference_mode():
@@ -114,6 +132,24 @@ def test_every_tensor_of_open_clips_text_side_has_its_place_at_full_size(name: s
 
 # --- transformers' CLIP and SigLIP
 
+_SMALL_PICTURES = {
+    **{"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1},
+    **{"image_size": 32, "patch_size": 32},
+}
+
+
+def text_and_pictures(keys: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    """Random weights for a text side of transformers; the pictures' are there and empty."""
+    text = {key: shape for key, shape in keys.items() if key.startswith("text_")}
+    return empty(keys) | upstream.random_tensors(text)
+
+
+def fill_texts(whole: Any, tensors: Mapping[str, torch.Tensor]) -> None:
+    """The text side of a whole model from a file of these tensors, each of them; its pictures stay as they are."""
+    own = {key: tensor for key, tensor in tensors.items() if key.startswith("text_")}
+    assert own.keys() == {key for key in whole.state_dict() if key.startswith("text_")}
+    whole.load_state_dict({**whole.state_dict(), **own}, strict=True)
+
 
 @pytest.mark.parametrize("name", CLIP)
 def test_a_text_side_of_clip_gives_what_the_whole_model_gives(
@@ -121,23 +157,19 @@ def test_a_text_side_of_clip_gives_what_the_whole_model_gives(
 ):
     spec = fewer(find_encoder(name))
     keys = with_words(upstream.shallow(clip_keys(name), 2), r"text_model\.embeddings\.token_embedding\.weight")
-    tensors = upstream.random_tensors(keys)
+    tensors = text_and_pictures(keys)
     upstream.put({**tensors, "text_model.embeddings.position_ids": torch.arange(77)[None]}, spec, weighted)
     encoder = loaded(spec, weighted, monkeypatch)
 
-    assert spec.text is not None
     width = keys["text_model.embeddings.token_embedding.weight"][1]
     sizes = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": width // 64}
-    vision = {
-        name: value for name, value in spec.arguments.items() if name not in ("projection_dim", "num_hidden_layers")
-    }
     config = transformers.CLIPConfig(
         text_config={**sizes, "num_hidden_layers": 2, "vocab_size": WORDS, "eos_token_id": WORDS - 1},
-        vision_config={**vision, "num_hidden_layers": 2},
+        vision_config=_SMALL_PICTURES,
         projection_dim=spec.dim,
     )
     whole = transformers.CLIPModel(config).eval()
-    whole.load_state_dict(tensors, strict=True)
+    fill_texts(whole, tensors)
     tokens = numbers(context=77)
     with torch.inference_mode():
         feature: Any = whole.get_text_features(input_ids=torch.from_numpy(tokens.ids))
@@ -162,15 +194,16 @@ def test_medsiglips_text_side_is_the_whole_models(weighted: Roots, monkeypatch: 
     spec = fewer(find_encoder("medsiglip"))
     keys = upstream.shallow(upstream.keys_of("keys_tf5_Siglip"), 2)
     keys = with_words(keys, r"text_model\.embeddings\.token_embedding\.weight")
-    tensors = upstream.random_tensors(keys)
-    upstream.put(tensors, spec, weighted)
+    tensors = text_and_pictures(keys)
+    upstream.put({key: one for key, one in tensors.items() if "text_" in key}, spec, weighted)
     encoder = loaded(spec, weighted, monkeypatch)
     size = {"hidden_size": 1152, "intermediate_size": 4304, "num_attention_heads": 16, "num_hidden_layers": 2}
     config = transformers.SiglipConfig(
-        vision_config={**size, "image_size": 448, "patch_size": 14}, text_config={**size, "vocab_size": WORDS}
+        vision_config={**_SMALL_PICTURES, "hidden_size": 1152, "num_attention_heads": 16},
+        text_config={**size, "vocab_size": WORDS},
     )
     whole = transformers.SiglipModel(config).eval()
-    whole.load_state_dict(tensors, strict=True)
+    fill_texts(whole, tensors)
     tokens = numbers(context=64, pad=1)
     with torch.inference_mode():
         feature: Any = whole.get_text_features(input_ids=torch.from_numpy(tokens.ids))
@@ -182,10 +215,6 @@ def test_medsiglips_text_side_is_the_whole_models(weighted: Roots, monkeypatch: 
 
 def bert(layers: int, **config: Any) -> Any:
     return transformers.BertModel(transformers.BertConfig(num_hidden_layers=layers, vocab_size=WORDS, **config)).eval()
-
-
-def keys_under(network: Any, prefix: str) -> dict[str, tuple[int, ...]]:
-    return {f"{prefix}{name}": tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
 def part(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
@@ -205,10 +234,10 @@ def test_biomedclips_text_side_is_open_clips(weighted: Roots, monkeypatch: pytes
         proj_type="mlp",
         pretrained=False,
     ).eval()
-    keys = {key: shape for key, shape in keys_under(theirs, "text.").items() if ".transformer.pooler." not in key}
-    tensors = upstream.random_tensors(keys | upstream.keys_of("keys_biomedclip_visual"))
+    keys = {key: shape for key, shape in shapes_of(theirs, "text.").items() if ".transformer.pooler." not in key}
+    tensors, pictures = upstream.random_tensors(keys), empty(upstream.keys_of("keys_biomedclip_visual"))
     counted = torch.arange(512)[None]
-    upstream.put({**tensors, "text.transformer.embeddings.position_ids": counted}, spec, weighted)
+    upstream.put({**tensors, **pictures, "text.transformer.embeddings.position_ids": counted}, spec, weighted)
     encoder = loaded(spec, weighted, monkeypatch)
     theirs.load_state_dict({**theirs.state_dict(), **part(tensors, "text.")}, strict=True)
     tokens = numbers(context=256)
@@ -219,8 +248,8 @@ def test_biomedclips_text_side_is_open_clips(weighted: Roots, monkeypatch: pytes
 def test_keeps_text_side_is_berts_pooler(weighted: Roots, monkeypatch: pytest.MonkeyPatch):
     spec, theirs = fewer(find_encoder("keep")), bert(2)
     keys = {key: shape for key, shape in upstream.shallow(keep_keys(), 2).items() if not key.startswith("text.")}
-    tensors = upstream.random_tensors(keys | keys_under(theirs, "text."))
-    upstream.put(tensors, spec, weighted)
+    tensors = upstream.random_tensors(shapes_of(theirs, "text."))
+    upstream.put(tensors | empty(keys), spec, weighted, filename="pytorch_model.bin")
     encoder = loaded(spec, weighted, monkeypatch)
     theirs.load_state_dict(part(tensors, "text."), strict=True)
     tokens = numbers(context=256)
@@ -237,8 +266,12 @@ def test_medclips_text_side_is_the_mean_of_three_layers(name: str, weighted: Roo
     keys = upstream.shallow(upstream.keys_of("keys_medclip_vit"), 4)
     keys = with_words(keys, r"text_model\.model\.embeddings\.word_embeddings\.weight")
     counted = {key for key in keys if key.endswith(("position_ids", "relative_position_index"))}
-    tensors = upstream.random_tensors({key: shape for key, shape in keys.items() if key not in counted})
-    upstream.put(tensors | {key: torch.zeros(keys[key], dtype=torch.int64) for key in counted}, spec, weighted)
+    text = {key: shape for key, shape in keys.items() if key not in counted and key.startswith("text_model.")}
+    tensors = upstream.random_tensors(text)
+    pictures = empty({key: shape for key, shape in keys.items() if key.startswith("vision_model.")})
+    upstream.put(
+        pictures | tensors | {key: torch.zeros(keys[key], dtype=torch.int64) for key in counted}, spec, weighted
+    )
     encoder = loaded(spec, weighted, monkeypatch)
     theirs = bert(4)
     theirs.load_state_dict(part(tensors, "text_model.model."), strict=True)
