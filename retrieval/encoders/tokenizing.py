@@ -92,7 +92,7 @@ class Vocabulary:
         pad = self._named(rule.pad) if rule.pad else 0
         ids = np.array([row + [pad] * (width - len(row)) for row in rows], np.int64)
         hidden = np.arange(width) >= np.array([[len(row)] for row in rows])
-        nothing = self._named(self.unknown) if self.unknown else None
+        nothing = self._named(self.unknown) if self.unknown else -1
         counts = (tuple(map(len, texts)) for texts in (whole, read))
         return Tokens(ids, hidden, *counts, unknown=tuple(pieces.count(nothing) for pieces in read))
 
