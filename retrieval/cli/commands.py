@@ -210,7 +210,7 @@ def evaluate(
 
 @app.command()
 def search(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture or volume files.")],
     dataset: DatasetName,
     size: Size,
     encoder: EncoderName,

@@ -1,5 +1,6 @@
 """The stored frames of a DICOM file: bounded first, then decoded by pydicom with the decoder that suits each syntax."""
 
+import itertools
 import re
 import struct
 from collections.abc import Iterator
@@ -111,11 +112,8 @@ def _streams(header: Any, count: int) -> Iterator[bytes]:
     offsets = None
     if "ExtendedOffsetTable" in header and "ExtendedOffsetTableLengths" in header:
         offsets = (header.ExtendedOffsetTable, header.ExtendedOffsetTableLengths)
-    for number, stream in enumerate(
-        generate_frames(header.PixelData, number_of_frames=count, extended_offsets=offsets)
-    ):
-        if number < count:
-            yield stream
+    frames = generate_frames(header.PixelData, number_of_frames=count, extended_offsets=offsets)
+    yield from itertools.islice(frames, count)
 
 
 def _coded_size(stream: bytes) -> tuple[int, int] | None:

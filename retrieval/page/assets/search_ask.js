@@ -45,7 +45,7 @@ function idle() {
 
 function query() {
   const {item, upload} = question;
-  if (upload && dataset().ndim === 2) return {upload};
+  if (upload && (dataset().ndim === 2 || value.volume)) return {upload};
   return item && question.dataset === controls.dataset.value ? {item} : {sample: ''};
 }
 
@@ -77,7 +77,11 @@ function fillFitting(words) {
   controls.index.placeholder = `0 to ${data.test - 1}`;
   const noun = data.ndim === 3 ? 'volume' : 'picture';
   say('#sample-heading', `Ask with a test ${noun}`);
-  drawOwn(data.ndim === 3 ? menus.volumes : '');
+  say('#upload-heading', `Ask with your own ${noun}`);
+  say('.drop strong', `Choose a ${noun}`);
+  say('.forget', `Forget this ${noun}`);
+  say('.kinds', menus.kinds[data.ndim]);
+  drawOwn('');
 }
 
 // Asking with a picture of one's own, or a sentence that says why that cannot be.
