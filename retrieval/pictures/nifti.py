@@ -55,7 +55,9 @@ def unpack_gzip(data: bytes, *, called: str) -> bytes:
                 )
             unpacked = head + stream.read(2 * MAX_VOLUME_BYTES + 1 - len(head))
     except DAMAGE as error:
-        raise _damaged(called) from error
+        raise BadInput(
+            f"{called} is a gzip archive that is damaged or cut short.", remedy="Copy or save it again."
+        ) from error
     if len(unpacked) > 2 * MAX_VOLUME_BYTES:
         raise BadInput(
             f"{called} is larger than {2 * MAX_VOLUME_BYTES >> 20} MB when it is unpacked.",
