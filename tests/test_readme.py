@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import volume_files as files
 from conftest import REPOSITORY
 from PIL import Image
 
@@ -39,6 +40,10 @@ def desk(tmp_path: Path, roots: Roots, need) -> Path:
     need(locate(breast, 28, roots), "breastmnist.npz in RETRIEVAL_DATA")
     picture = np.asarray(open_split(breast, 28, "test", roots).images[3])
     Image.fromarray(picture).save(tmp_path / "picture.png")
+    adrenal = find_dataset("adrenalmnist3d")
+    need(locate(adrenal, 28, roots), "adrenalmnist3d.npz in RETRIEVAL_DATA")
+    volume = np.asarray(open_split(adrenal, 28, "test", roots).images[3])
+    files.write(tmp_path, "slices.zip", files.dicom_zip(volume))
     return tmp_path
 
 

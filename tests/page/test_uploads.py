@@ -12,7 +12,9 @@ from PIL import Image
 
 from retrieval.datasets.phantoms_literals import PHANTOMS_2D, PHANTOMS_3D
 from retrieval.errors import BadInput, Unavailable
-from retrieval.page.uploads import MAX_BYTES, clean_name, open_uploads, read_bounded
+from retrieval.page.uploads import MAX_VOLUME_BYTES, clean_name, open_uploads, read_bounded
+from retrieval.pictures import item as item_module
+from retrieval.pictures import reading
 
 
 def png(width: int = 40, height: int = 30) -> bytes:
@@ -92,7 +94,7 @@ def test_names_are_made_fit_for_a_path_and_a_sentence(sent, kept):
     assert clean_name(sent) == kept
 
 
-def test_more_than_50_mb_is_refused_as_soon_as_it_is_known():
+def test_more_than_200_mb_is_refused_as_soon_as_it_is_known():
     taken = 0
 
     async def chunks():
@@ -101,10 +103,10 @@ def test_more_than_50_mb_is_refused_as_soon_as_it_is_known():
             taken += 1
             yield bytes(2**20)
 
-    with ThreadPoolExecutor() as thread, pytest.raises(BadInput, match="50 MB"):
+    with ThreadPoolExecutor() as thread, pytest.raises(BadInput, match="200 MB"):
         # in a thread of its own: the browser tests' driver leaves a running loop in this one
         thread.submit(asyncio.run, read_bounded(chunks())).result()
-    assert taken == MAX_BYTES // 2**20 + 1
+    assert taken == MAX_VOLUME_BYTES // 2**20 + 1
 
 
 VOLUME = np.random.default_rng(1).integers(0, 256, (6, 8, 9), dtype=np.uint8)

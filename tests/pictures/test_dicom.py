@@ -48,16 +48,19 @@ def test_8_bit_values_without_a_window_stay():
     assert notes(pixels) == ()
 
 
+WINDOW = {"WindowCenter": 40, "WindowWidth": 400}
+
+
 @pytest.mark.parametrize(
     ("elements", "expected"),
     [
-        ({"WindowCenter": 40, "WindowWidth": 400}, lambda x: ((x - 39.5) / 399 + 0.5) * 255),
-        ({"WindowCenter": 40, "WindowWidth": 400, "VOILUTFunction": "LINEAR_EXACT"}, lambda x: (x - 40) / 400 * 255 + 127.5),
-        ({"WindowCenter": 40, "WindowWidth": 400, "VOILUTFunction": "SIGMOID"}, lambda x: 255 / (1 + np.exp((40 - x) / 100))),
+        (WINDOW, lambda x: ((x - 39.5) / 399 + 0.5) * 255),
+        ({**WINDOW, "VOILUTFunction": "LINEAR_EXACT"}, lambda x: (x - 40) / 400 * 255 + 127.5),
+        ({**WINDOW, "VOILUTFunction": "SIGMOID"}, lambda x: 255 / (1 + np.exp((40 - x) / 100))),
         ({"WindowCenter": 40, "WindowWidth": 1}, lambda x: np.where(x > 39.5, 255, 0)),
         ({"WindowCenter": [40, 600], "WindowWidth": [400, 1600]}, lambda x: ((x - 39.5) / 399 + 0.5) * 255),
     ],
-)  # fmt: skip
+)
 def test_the_first_window_is_applied_after_the_rescale(elements, expected):
     shown = grey(VALUES, RescaleSlope=0.5, RescaleIntercept=-1024, **elements)
     wanted = np.rint(np.clip(expected(VALUES * 0.5 - 1024), 0, 255))
