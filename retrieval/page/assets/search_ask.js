@@ -7,6 +7,7 @@ let asked = 0; // how many questions were sent; only the answer to the last one 
 let slow = 0;
 let shownSearch = ''; // the address and the words of what is shown
 let shownWords = '';
+let ownVolume = ''; // the upload that a dataset of volumes can be asked with too
 
 const dataset = () => menus.datasets.find((one) => one.name === controls.dataset.value);
 
@@ -45,7 +46,7 @@ function idle() {
 
 function query() {
   const {item, upload} = question;
-  if (upload && (dataset().ndim === 2 || value.volume)) return {upload};
+  if (upload && (dataset().ndim === 2 || upload === ownVolume)) return {upload};
   return item && question.dataset === controls.dataset.value ? {item} : {sample: ''};
 }
 
