@@ -31,7 +31,7 @@ def adrenal(roots: Roots, need) -> Roots:
     return roots
 
 
-@pytest.mark.parametrize("kind", files.every_kind(np.zeros((4, 4, 4), np.uint8)))
+@pytest.mark.parametrize("kind", list(files.every_kind(np.zeros((4, 4, 4), np.uint8))))
 def test_an_own_gallery_volume_finds_itself_first(adrenal, tmp_path, kind):
     gallery = evaluation.split_of(PIXELS, "train", adrenal)
     for index in (0, 500, 1187):

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from retrieval.errors import BadInput
+from retrieval.pictures import dicom_jpeg
 from retrieval.pictures.decoded import check_voxels
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 PALETTE = "PALETTE COLOR"
 
 # The first of these that can do a syntax is used, and no other is tried on what it refuses.
-_PLUGINS = ("pillow", "pyjpegls", "pylibjpeg", "gdcm")
+_PLUGINS = (dicom_jpeg.PLUGIN, "pillow", "pyjpegls", "pylibjpeg")
 # The start of frame of JPEG and JPEG-LS, and the size marker of a JPEG 2000 codestream.
 _START_OF_FRAME = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]")
 _CODESTREAM = b"\xff\x4f\xff\x51"
@@ -77,6 +78,8 @@ def _decoder(syntax: Any, called: str) -> Any:
         decoder = get_decoder(syntax)
     except NotImplementedError:
         decoder = None
+    else:
+        dicom_jpeg.add_to(decoder)
     if decoder is None or not decoder.is_available:
         raise BadInput(
             f"{called} is compressed in a way that is not read here (transfer syntax {_plain_name(syntax)}).",

