@@ -16,7 +16,7 @@ GREY = ("MONOCHROME1", "MONOCHROME2")
 PALETTE = "PALETTE COLOR"
 
 # The first of these that can do a syntax is used, and no other is tried on what it refuses.
-_PLUGINS = (dicom_jpeg.PLUGIN, "pillow", "pyjpegls", "pylibjpeg")
+_PLUGINS = (dicom_jpeg.PLUGIN, "pyjpegls", "pylibjpeg", "pillow")
 # The start of frame of JPEG and JPEG-LS, and the size marker of a JPEG 2000 codestream.
 _START_OF_FRAME = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]")
 _CODESTREAM = b"\xff\x4f\xff\x51"

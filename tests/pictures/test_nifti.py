@@ -9,7 +9,7 @@ import pytest
 import volume_files as files
 
 from retrieval.errors import BadInput
-from retrieval.pictures import nifti
+from retrieval.pictures import archives
 from retrieval.pictures.reading import decode_picture, decode_volume
 
 AXIAL = np.random.default_rng(2).integers(0, 256, (5, 6, 7), dtype=np.uint8)  # to the head, to the back, to the left
@@ -115,7 +115,7 @@ GOOD = files.nifti_bytes(RAS, np.eye(4))
         (changed(GOOD, 42, struct.pack("<3h", -3, 5, 5)), "damaged|no voxels"),
         (changed(GOOD, 70, struct.pack("<2h", 32, 64)), "cannot be drawn"),
         (files.nifti_bytes(np.zeros((2, 2, 2, 2, 3), np.uint8), np.eye(4)), "several values for each voxel"),
-        (gzip.compress(b"hello" * 100), "something else than a NIfTI volume"),
+        (gzip.compress(b"hello" * 100), "something else than a NIfTI or DICOM file"),
         (gzip.compress(GOOD)[:-20], "gzip archive that is damaged"),
     ],
 )
@@ -126,5 +126,5 @@ def test_what_is_no_whole_volume_is_refused(data, said):
 
 
 def test_a_bomb_is_refused(monkeypatch):
-    monkeypatch.setattr(nifti, "MAX_VOLUME_BYTES", 300)
+    monkeypatch.setattr(archives, "MOST_UNPACKED", 600)
     assert "when it is unpacked" in refused(gzip.compress(GOOD + bytes(10_000)))
