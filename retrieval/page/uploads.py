@@ -167,9 +167,9 @@ class Uploads:
         return over
 
     def _write(self, place: Path, data: bytes, name: str) -> None:
+        place.mkdir(parents=True, mode=0o700)
         found, volume = _decoded(data, name)
         picture = found.middle() if isinstance(found, Volume) else found
-        place.mkdir(parents=True, mode=0o700)
         kept = place / "original"
         if reading.kind_of(data) == "raster":
             artifacts.write_atomic(kept / name, lambda stream: stream.write(data))
