@@ -65,7 +65,7 @@ def menus(keep_minutes: float) -> dict[str, Any]:
         "encoders": [extractors.offered(spec) for spec in ENCODERS],
         "domains": [list(pair) for pair in extractors.DOMAINS.items()],
         "protocols": [[protocol.name, protocol.title] for protocol in PROTOCOLS],
-        "kinds": words.FILE_KINDS,
+        "kinds": {str(ndim): kinds for ndim, kinds in words.FILE_KINDS.items()},
         "most": MAX_VOLUME_BYTES,
         "promise": words.promise(keep_minutes),
     }
