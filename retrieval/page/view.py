@@ -198,7 +198,7 @@ def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
         "instead": "",
         "first_upload": "",
         "sharing": (
-            "The link restores these settings, but not your picture: it cannot be part of a link."
+            "The link restores these settings, but not your upload: it cannot be part of a link."
             if link.uploaded
             else "The link restores this page."
         ),

@@ -13,8 +13,8 @@ from retrieval.errors import BadInput
 from retrieval.pictures import dicom_grey
 from retrieval.pictures.archives import check_members
 from retrieval.pictures.axes import checked_spacing, to_axial
-from retrieval.pictures.decoded import CUBES, DAMAGE, MAX_PIXELS, MAX_VOLUME_BYTES, Picture, Volume
-from retrieval.pictures.dicom_header import is_dicom, read_header
+from retrieval.pictures.decoded import CUBES, MAX_PIXELS, MAX_VOLUME_BYTES, Picture, Volume
+from retrieval.pictures.dicom_header import damage, is_dicom, read_header
 from retrieval.pictures.dicom_pixels import GREY, stored_frames
 from retrieval.pictures.dicom_space import Stack, place_of, stack
 
@@ -53,7 +53,7 @@ def decode_dicom(data: bytes, *, called: str) -> Picture | Volume:
             return _volume(slices, ())
         levels, notes = _levels(slices, (0,))
         return Picture(Image.fromarray(levels[0]), notes)
-    except DAMAGE:
+    except damage():
         raise _damaged(called) from None  # what a reader raises may quote a value of the file
 
 
@@ -68,7 +68,7 @@ def decode_series(data: bytes, *, called: str) -> Picture | Volume:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _series(archive, called)
-    except DAMAGE:
+    except damage():
         raise BadInput(
             f"{called} is a zip archive that is damaged, or one of its files is.",
             remedy="Pack the slices of one series again, and try that archive.",
