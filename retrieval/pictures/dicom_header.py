@@ -51,6 +51,7 @@ _SPACE = (
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
+    "PixelAspectRatio",
     "SpacingBetweenSlices",
     "SliceThickness",
     "GridFrameOffsetVector",
