@@ -19,7 +19,7 @@ class ItemQuery:
 
 @dataclass(frozen=True)
 class UploadQuery:
-    """A picture of the user's, by the path of its file."""
+    """A picture or volume of the user's, by the path of its file."""
 
     path: Path
 
@@ -118,7 +118,7 @@ class Answer:
         verified: Whether data and weights are both the known ones.
         provenance: Words for one line: encoder, weights, data, protocol, versions.
         seconds: Time taken, without drawing.
-        notes: Sentences on what of the query was not used.
+        notes: Sentences on what of the query was left out, changed or not used.
     """
 
     cell: Cell

@@ -231,7 +231,7 @@ def evaluate(
 def search(
     dataset: DatasetName,
     encoder: EncoderName,
-    images: Annotated[list[Path] | None, typer.Argument(metavar="[IMAGE...]", help="Picture files.")] = None,
+    images: Annotated[list[Path] | None, typer.Argument(metavar="[IMAGE...]", help="Picture or volume files.")] = None,
     text: Annotated[
         list[str] | None,
         typer.Option(
@@ -243,7 +243,7 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="Neighbours of each picture.")] = 5,
     form: FormOption = Form.TEXT,
 ) -> None:
-    """Similar pictures for picture files or for words.
+    """Similar pictures for picture or volume files, or for words.
 
     The nearest gallery pictures of each and their vote. What is missing is computed. Words are compared by cosine.
     """

@@ -131,8 +131,8 @@ def embeddings(asked: Cell, *, gallery: int, queries: int) -> dict[str, Any]:
 
 
 def answer(query: UploadQuery | TextQuery, found: Answer) -> dict[str, Any]:
-    """One query's entry in the document of `search`; of words also how they were compared and what was not read."""
-    words = {"compared": found.provenance["protocol"], "notes": list(found.notes)}
+    """One query's entry in the document of `search`; of words also how they were compared."""
+    words = {"compared": found.provenance["protocol"]}
     return {
         **_asked(query),
         **(words if isinstance(query, TextQuery) else {}),
@@ -151,6 +151,7 @@ def answer(query: UploadQuery | TextQuery, found: Answer) -> dict[str, Any]:
         "nearness": asdict(found.nearness) if found.nearness else None,
         "reliability": asdict(found.reliability) if found.reliability else None,
         "verified": found.verified,
+        "notes": list(found.notes),
     }
 
 
