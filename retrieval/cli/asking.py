@@ -4,11 +4,10 @@ import contextlib
 import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
-from retrieval import search
-from retrieval.answers import Answer, UploadQuery
+from retrieval import phrases, search
+from retrieval.answers import Answer, TextQuery, UploadQuery
 from retrieval.cells import cell
 from retrieval.cli import documents
 from retrieval.cli.answering import error_document, refusals, share_on_stderr
@@ -19,22 +18,28 @@ from retrieval.leaderboard import Row, Source
 from retrieval.protocols import PROTOCOLS
 from retrieval.roots import Roots
 
+Asked = UploadQuery | TextQuery  # what a command can ask with
+
 
 def ask(
-    images: Sequence[Path], address: Mapping[str, Any], roots: Roots, *, k: int, one_per_group: bool = False
+    queries: Sequence[Asked], address: Mapping[str, Any], roots: Roots, *, k: int, one_per_group: bool = False
 ) -> dict[str, Any]:
-    """The document of `search`: an entry for each file, in order; `error` beside them if nothing could begin."""
+    """The document of `search`: an entry for each file or text, in order; `error` beside them if nothing could begin.
+
+    Files and texts are not mixed: what each needs is made first.
+    """
+    words = any(isinstance(query, TextQuery) for query in queries)
     with contextlib.redirect_stdout(sys.stderr):
         try:
             with refusals():
                 asked = cell(**address, roots=roots)
                 address = asked.names
-                search.prepare(asked, roots, progress=share_on_stderr())
+                (phrases.gallery if words else search.prepare)(asked, roots, progress=share_on_stderr())
         except RetrievalError as error:
             why = error_document(error)
-            return {**address, "error": why, "queries": [documents.refused(str(image), why) for image in images]}
+            return {**address, "error": why, "queries": [documents.refused(query, why) for query in queries]}
         find = functools.partial(search.find, cell=asked, roots=roots, k=k, one_per_group=one_per_group)
-        return {**address, "queries": [_query(image, find) for image in images]}
+        return {**address, "queries": [_query(query, find) for query in queries]}
 
 
 def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) -> None:
@@ -55,9 +60,9 @@ def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) 
             raise UnknownName(kind, name, known[kind])
 
 
-def _query(image: Path, find: Callable[..., Answer]) -> dict[str, Any]:
+def _query(query: Asked, find: Callable[..., Answer]) -> dict[str, Any]:
     try:
         with refusals():
-            return documents.answer(str(image), find(UploadQuery(image)))
+            return documents.answer(query, find(query))
     except RetrievalError as error:
-        return documents.refused(str(image), error_document(error))
+        return documents.refused(query, error_document(error))

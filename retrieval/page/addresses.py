@@ -7,6 +7,7 @@ from retrieval.answers import ItemQuery
 from retrieval.cells import Cell
 from retrieval.datasets.specs import Split
 
+DIGITS = 8  # of a digest: enough to tell two states of a dataset apart
 SLICE = "{z}"
 """Stands in an address for the number of a slice; the page puts it in."""
 
@@ -32,12 +33,19 @@ def uploaded(token: str) -> str:
     return f"upload/{token}/picture.png"
 
 
+def uploaded_slice(token: str) -> str:
+    """One slice of a visitor's volume, with `{z}` for its number."""
+    return f"upload/{token}/slice/{SLICE}.png"
+
+
 def uploaded_seen(cell: Cell, token: str) -> str:
-    """What the extractor sees of a visitor's picture."""
+    """What the extractor sees of a visitor's picture; of a volume one slice, with `{z}` for its number."""
     words = urlencode({"dataset": cell.dataset, "size": cell.size, "encoder": cell.encoder})
+    if cell.data.ndim == 3:
+        return f"upload/{token}/seen-slice/{SLICE}.png?{words}"
     return f"upload/{token}/seen.png?{words}"
 
 
 def version_of(split: Split) -> str:
     """Changes whenever the pictures of a split, or the way they are drawn, may have changed."""
-    return f"{split.digest[:8]}-{retrieval.__version__}"
+    return f"{split.digest[:DIGITS]}-{retrieval.__version__}"

@@ -71,7 +71,8 @@ def lacks(spec: EncoderSpec, roots: Roots) -> State | None:
 def offered(spec: EncoderSpec) -> dict[str, Any]:
     """An extractor as the menu holds it."""
     takes = [ndim for ndim in (2, 3) if spec.takes(ndim)]
-    return {"name": spec.name, "title": spec.title, "takes": takes, "domain": spec.domain}
+    words = spec.text is not None  # can be asked with words
+    return {"name": spec.name, "title": spec.title, "takes": takes, "domain": spec.domain, "words": words}
 
 
 def facts(spec: EncoderSpec, data: Dataset) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def _now(where: Cell, *, sampled: bool) -> str:
     if sampled:
         return (
             f"Test {noun} and cards can be asked with: their neighbours are stored. "
-            "A picture of your own cannot, since nothing here can embed it before the weights are at hand."
+            f"A {noun[:-1]} of your own cannot, since nothing here can embed it before the weights are at hand."
         )
     return (
         "It cannot answer yet: its weights are not on this machine, and no neighbours of it are stored for "

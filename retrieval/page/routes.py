@@ -6,7 +6,7 @@ with a version in it shows never changes, so browsers may keep it for ever; what
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import unquote
 
 import numpy as np
@@ -17,18 +17,17 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Route
 
 from retrieval import search
-from retrieval.answers import ItemQuery, Query, UploadQuery
+from retrieval.answers import ItemQuery, Query, TextQuery, UploadQuery
 from retrieval.cells import Cell, cell
 from retrieval.datasets.catalogue import find_dataset
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import SplitName
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.errors import BadInput, RetrievalError, Unavailable
-from retrieval.page import extractors, questions, rendering
+from retrieval.page import addresses, extractors, questions, rendering
 from retrieval.page.desk import Desk
 from retrieval.page.link import Link, item_at, parse
 from retrieval.page.uploads import read_bounded
-from retrieval.page.view import fullest_slice
 
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 MOST_WORDS = 20_000
@@ -46,6 +45,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
         (f"/seen-slice/{seen}/{{z:int}}.png", _seen_slice),
         ("/upload/{token}/picture.png", _uploaded),
         ("/upload/{token}/seen.png", _uploaded_seen),
+        ("/upload/{token}/slice/{z:int}.png", _uploaded_slice),
+        ("/upload/{token}/seen-slice/{z:int}.png", _uploaded_seen),
         ("/extractors.json", _extractors),
         ("/answer.csv", _answer_csv),
         ("/answer.png", _answer_png),
@@ -144,8 +145,13 @@ def _uploaded(request: Request, *, desk: Desk) -> Response:
 def _uploaded_seen(request: Request, *, desk: Desk) -> Response:
     words = request.query_params
     where = cell(words.get("dataset", ""), _size(words.get("size")), words.get("encoder", ""), roots=desk.roots)
-    query = UploadQuery(path=desk.uploads.open(request.path_params["token"]).path)
-    return Response(rendering.png(search.sees(query, where, desk.roots)), media_type="image/png", headers=NEVER)
+    path = desk.uploads.open(request.path_params["token"]).query_path(ndim=where.data.ndim, size=where.size)
+    seen = search.sees(UploadQuery(path), where, desk.roots)
+    return _png(_one_slice(seen, request) if where.data.ndim == 3 else seen, NEVER)
+
+
+def _uploaded_slice(request: Request, *, desk: Desk) -> Response:
+    return _png(desk.uploads.open(request.path_params["token"]).drawn_slice(request.path_params["z"]), NEVER)
 
 
 def _answer_csv(request: Request, *, desk: Desk) -> Response:
@@ -165,7 +171,7 @@ def _answer_png(request: Request, *, desk: Desk) -> Response:
 
 def _asked(request: Request, desk: Desk) -> Link:
     link = parse(request.query_params, desk.start, desk.roots)
-    if link.item is None and link.token is None:
+    if not link.names_query:
         raise Unavailable("This link names no picture to ask with.", remedy="Take the link from the page.")
     return link
 
@@ -174,13 +180,16 @@ def _flat(query: Query, link: Link, desk: Desk) -> np.ndarray:
     """A query or neighbour as one picture; of a volume its fullest slice."""
     if isinstance(query, ItemQuery):
         pixels = _item_pixels(link.cell, query, desk)
-        return pixels[fullest_slice(pixels)] if link.cell.data.ndim == 3 else pixels
+        return pixels[rendering.fullest_slice(pixels)] if link.cell.data.ndim == 3 else pixels
+    if isinstance(query, TextQuery):
+        return rendering.text_tile(query.text)
     with Image.open(desk.uploads.open(link.token or "").preview) as preview:
         return np.asarray(preview)
 
 
 def _attachment(link: Link, kind: str) -> dict[str, str]:
-    query = "upload" if link.item is None else f"{link.item.split}-{link.item.index}"
+    other = "upload" if link.text is None else "words"
+    query = other if link.item is None else f"{link.item.split}-{link.item.index}"
     name = f"{link.cell.key.replace('/', '-')}-{query}.{kind}"
     return {"Content-Disposition": f'attachment; filename="{name}"', **NEVER}
 
@@ -191,7 +200,15 @@ def _named(request: Request, desk: Desk) -> tuple[Cell, ItemQuery]:
     ndim = find_dataset(parts["dataset"], desk.roots).ndim
     any_fitting = next(spec.name for spec in ENCODERS if spec.takes(ndim))
     where = cell(parts["dataset"], parts["size"], parts.get("encoder", any_fitting), roots=desk.roots)
+    _check_version(where, request.query_params.get("v", ""))
     return where, item_at(parts["split"], parts["index"], where)
+
+
+def _check_version(where: Cell, version: str) -> None:
+    """Unavailable where an address is of a collection as it was before an update: the number is another picture's."""
+    own = where.data.own
+    if own is not None and version and not version.startswith(own.digest[: addresses.DIGITS]):
+        raise Unavailable(f"The collection {where.dataset} was updated since.", remedy="Ask again.")
 
 
 def _size(text: str | None) -> int:
@@ -206,11 +223,11 @@ def _item_pixels(where: Cell, item: ItemQuery, desk: Desk) -> np.ndarray:
 
 
 def _one_slice(volume: np.ndarray, request: Request) -> np.ndarray:
-    z = request.path_params["z"]
+    z = request.path_params.get("z", -1)
     if not 0 <= z < len(volume):
         raise BadInput(f"This volume has no slice {z}.", remedy=f"Its slices are 0 to {len(volume) - 1}.")
     return volume[z]
 
 
-def _png(pixels: np.ndarray) -> Response:
-    return Response(rendering.png(pixels), media_type="image/png", headers=FOREVER)
+def _png(pixels: np.ndarray, headers: Mapping[str, str] = FOREVER) -> Response:
+    return Response(rendering.png(pixels), media_type="image/png", headers=headers)

@@ -3,14 +3,19 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from retrieval.answers import Answer, ItemQuery, Nearness, Neighbour, Query, Readiness, Reliability, Tally
+from retrieval.answers import Answer, ItemQuery, Nearness, Neighbour, Query, Readiness, Reliability, Tally, TextQuery
 from retrieval.cells import Cell
 from retrieval.datasets.specs import Dataset
 from retrieval.pictures.item import size_name
 
 DUPLICATE = {"exact": "exact duplicate", "near": "near duplicate"}
+MOST_QUOTED = 90  # letters of somebody's words in a heading
 NO_VOTE = "These pictures have no labels, so there is no vote."
 SPLIT = {"test": "test", "train": "gallery"}
+FILE_KINDS = {
+    2: "PNG, JPEG, TIFF, WebP, DICOM, NIfTI or npy; of a volume its middle slice.",
+    3: "NIfTI, npy, npz, a zip of DICOM slices, DICOM of many frames, or a TIFF of many pages.",
+}
 
 
 def percent(share: float) -> str:
@@ -29,6 +34,19 @@ def pixels_of(shape: Sequence[int]) -> str:
     return f"{shape[1]:,} × {shape[0]:,} pixels"
 
 
+def voxels_of(shape: Sequence[int]) -> str:
+    """The true size of a volume [D, H, W] in words, width first."""
+    return f"{shape[2]:,} × {shape[1]:,} × {shape[0]:,} voxels"
+
+
+def promise(keep_minutes: float) -> str:
+    """What becomes of an upload."""
+    return (
+        f"Stays on this machine, deleted after {keep_minutes:.0f} minutes; of DICOM and NIfTI files only the grey "
+        "levels are kept. Not for diagnosis."
+    )
+
+
 def item_noun(data: Dataset) -> str:
     """What one item of a dataset is called."""
     return "picture" if data.ndim == 2 else "volume"
@@ -38,7 +56,7 @@ def query_title(query: Query, data: Dataset) -> str:
     """What was asked with, for a heading."""
     if isinstance(query, ItemQuery):
         return f"{SPLIT[query.split].capitalize()} {item_noun(data)} {query.index}"
-    return "Your picture"
+    return _quoted(query.text) if isinstance(query, TextQuery) else f"Your {item_noun(data)}"
 
 
 def summary(answer: Answer) -> str:
@@ -87,6 +105,16 @@ def tally_line(tally: Tally, k: int) -> str:
     return f"{tally.votes} of {k} ({percent(tally.share)}), gallery {percent(tally.gallery_share)}"
 
 
+def trust_sentence(answer: Answer) -> str:
+    """How far to trust an answer: of words nothing is known."""
+    if isinstance(answer.query, TextQuery):
+        return (
+            "How far to trust an answer to words is not known: it has not been measured here. How near words and "
+            "pictures come to each other says nothing beside how near pictures do."
+        )
+    return reliability_sentence(answer.reliability, answer.cell.data)
+
+
 def reliability_sentence(reliability: Reliability | None, data: Dataset) -> str:
     """How often the first neighbour has been right in cases like this one, on the dataset's own test items."""
     noun = item_noun(data)
@@ -110,7 +138,7 @@ def nearness_sentence(nearness: Nearness | None, answer: Answer) -> str:
     if nearness is None:
         return ""
     noun = item_noun(answer.cell.data)
-    owner = f"this {noun}" if isinstance(answer.query, ItemQuery) else "your picture"
+    owner = f"this {noun}" if isinstance(answer.query, ItemQuery) else f"your {noun}"
     if nearness.beyond:
         return (
             f"Nothing here looks like {owner}: its first neighbour is farther away than those of more than "
@@ -138,7 +166,7 @@ def provenance_line(answer: Answer) -> tuple[str, str, str]:
     parts = [
         cell.spec.title,
         *([f"weights {weights[:8]}"] if isinstance(weights, str) else []),
-        cell.rules.title,
+        "words by cosine" if isinstance(answer.query, TextQuery) else cell.rules.title,
         f"{cell.data.title} {size_name(cell.size)}",
         *(["one card per group"] if answer.one_per_group else []),
     ]
@@ -165,6 +193,11 @@ def readiness_title(readiness: Readiness) -> str:
         "command": f"Not computed yet: takes about {duration(max(60.0, readiness.seconds))}",
         "unavailable": "Not at hand",
     }[readiness.state]
+
+
+def _quoted(text: str) -> str:
+    """Words as a heading: in quotes, cut where they are long."""
+    return f"“{text if len(text) <= MOST_QUOTED else text[: MOST_QUOTED - 1].rstrip() + '…'}”"
 
 
 def _interval(reliability: Reliability) -> str:
