@@ -207,7 +207,7 @@ def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
         "token": link.token or "",
         "history": history,
         "notice": notice,
-        "now": f"{cell.data.title} {size_name(cell.size)} · {cell.spec.title} · {link.k} neighbours{_per_group(link)}",
+        "now": f"{cell.data.title} {size_name(cell.size)} · {cell.spec.title} · {link.k} neighbours",
         "about": f"{cell.data.about} {cell.spec.about}",
         "extractor": extractors.facts(cell.spec, cell.data),
         "getting": None,
@@ -219,10 +219,6 @@ def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
             else "The link restores this page."
         ),
     }
-
-
-def _per_group(link: Link) -> str:
-    return ", one per group" if link.one_per_group else ""
 
 
 def _query_figures(

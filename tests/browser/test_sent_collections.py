@@ -131,39 +131,11 @@ def test_from_a_zip_to_neighbours_and_a_row(bare, blood, serve, open_page, axe, 
         page.click(".mine-danger")
         page.wait_for_selector(".mine-none:has-text('There is none yet.')")
         open_tab(page, "Search")
-        page.wait_for_function("() => document.querySelector('select[name=dataset]').value !== 'cells'")
-        assert page.locator("select[name=dataset] option[value=cells]").count() == 0
+        page.wait_for_function("() => document.querySelector('.menus select[name=dataset]').value !== 'cells'")
+        assert page.locator(".menus select[name=dataset] option[value=cells]").count() == 0
         open_tab(page, "Leaderboard")
         page.wait_for_function("() => !document.querySelector('.board select[name=dataset] option[value=cells]')")
     assert records.names(bare) == [] and not list(bare.cache.rglob("*.zip"))
-
-
-def test_what_cannot_be_used_is_told_and_the_way_is_free(bare, serve, open_page, axe, tmp_path):
-    with serve(bare, tmp_path, RETRIEVAL_ZIP_MB="1") as url:
-        page = open_page(f"{url}?tab=collections", width=390)
-        page.wait_for_selector(".mine-bounds:has-text('At most 1.0 MB')")
-        page.click(".mine-add")
-        page.wait_for_selector(".mine-refusal:has-text('Choose a zip first.')")
-        (tmp_path / "large.zip").write_bytes(b"PK\x03\x04" + bytes(1_100_000))
-        choose(page, tmp_path / "large.zip")
-        page.click(".mine-add")
-        page.wait_for_selector(".mine-refusal:has-text('larger than 1.0 MB')")
-        with zipfile.ZipFile(tmp_path / "trap.zip", "w") as archive:
-            archive.writestr("../../outside.png", b"\x89PNG")
-        choose(page, tmp_path / "trap.zip")
-        page.click(".mine-add")
-        page.wait_for_selector(".mine-refusal:has-text('leads out of the source')")
-        assert axe(page) == [] and page.is_hidden(".mine-underway")
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        assert page.is_enabled(".mine-add")
-    assert records.names(bare) == []
-
-
-def test_switched_off_the_tab_is_not_there(bare, serve, open_page, tmp_path):
-    with serve(bare, tmp_path, RETRIEVAL_JOBS="off") as url:
-        page = open_page(f"{url}?dataset=phantoms&size=64&encoder=pixels")
-        page.wait_for_selector("button[role=tab]:has-text('About')")
-        assert page.locator("button[role=tab]:has-text('Collections')").count() == 0
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +152,7 @@ def patients_server(roots, serve, tmp_path_factory):
                 low=20 * patient,
             )
     adding.add("patients", folder / "mine", mine, pattern=r"(p\d+)_")
-    with serve(mine, folder) as url:
+    with serve(mine, folder, RETRIEVAL_ZIP_MB="1") as url:
         yield url
 
 
@@ -228,3 +200,23 @@ def test_the_tab_reads_well_everywhere(patients_server, open_page, axe, keep, wi
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.click("button:has-text('Search in it')")
     page.wait_for_function("() => document.querySelector('select[name=dataset]')?.value === 'patients'")
+
+
+def test_what_cannot_be_used_is_told_and_the_way_is_free(patients_server, open_page, axe, tmp_path):
+    page = open_page(f"{patients_server}?tab=collections", width=390)
+    page.wait_for_selector(".mine-bounds:has-text('At most 1.0 MB')")
+    page.click(".mine-add")
+    page.wait_for_selector(".mine-refusal:has-text('Choose a zip first.')")
+    (tmp_path / "large.zip").write_bytes(b"PK\x03\x04" + bytes(1_100_000))
+    choose(page, tmp_path / "large.zip")
+    page.click(".mine-add")
+    page.wait_for_selector(".mine-refusal:has-text('larger than 1.0 MB')")
+    with zipfile.ZipFile(tmp_path / "trap.zip", "w") as archive:
+        archive.writestr("../../outside.png", b"\x89PNG")
+    choose(page, tmp_path / "trap.zip")
+    page.click(".mine-add")
+    page.wait_for_selector(".mine-refusal:has-text('leads out of the source')")
+    assert axe(page) == [] and page.is_hidden(".mine-underway")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.is_enabled(".mine-add")
+    assert page.locator(".mine-item").count() == 1

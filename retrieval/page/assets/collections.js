@@ -215,7 +215,8 @@ async function remove() {
 }
 
 function start() {
-  find('bounds').textContent = `${props.bounds} The zip is kept in this machine's cache for as long as the collection is there, since its pictures are read in it when they are needed. It is seen by whoever may open this page. Folders on this machine, and larger archives, are added without being copied by: python -m retrieval collection add NAME PATH`;
+  const kept = `${props.bounds} The zip is kept in the cache of the machine that serves this page for as long as the collection is there, since its pictures are read in it when they are needed; whoever opens the page sees them. Folders and larger archives on that machine are added where they lie: `;
+  find('bounds').append(kept, make('code', '', 'python -m retrieval collection add NAME PATH'));
   find('title').tabIndex = -1;
   form.addEventListener('submit', (event) => { event.preventDefault(); begin(); });
   chooser.addEventListener('change', () => { if (chooser.files[0]) choose(chooser.files[0]); });
