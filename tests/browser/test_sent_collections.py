@@ -71,9 +71,9 @@ def bare(roots, need, tmp_path) -> Iterator[Roots]:
         time.sleep(0.1)
 
 
-def test_from_a_zip_to_neighbours_and_a_row(bare, blood, serve, open_page, axe, keep, tmp_path):
+def test_from_a_zip_to_neighbours_and_a_row(bare, blood, serve, open_page, axe, keep, menu, tmp_path):
     with serve(bare, tmp_path) as url:
-        page = open_page(f"{url}?dataset=phantoms&size=64&encoder={LITE}&tab=collections")
+        page = open_page(f"{url}?dataset=phantoms&size=64&encoder=pixels&tab=collections")
         choose(page, blood)
         assert page.input_value(".mine-name input") == "white_blood_cells"
         page.fill(".mine-name input", "cells")
@@ -94,7 +94,9 @@ def test_from_a_zip_to_neighbours_and_a_row(bare, blood, serve, open_page, axe, 
         page.wait_for_selector(".problem:not([hidden])")
         assert page.input_value("select[name=dataset]") == "cells"
         assert "cells as they are" in page.inner_text(".now")
-        assert page.input_value("input[name=encoder]") == LITE
+        assert page.input_value("input[name=encoder]") == "pixels"
+        menu(page).choose(LITE)
+        page.wait_for_function("() => document.querySelector('.now').textContent.includes('EfficientNet-Lite0')")
         assert page.is_visible(".compute") and axe(page) == []
         page.click(".later")  # queued, and the Jobs tab is open
         page.wait_for_selector(".jobs-job[data-state=done]", timeout=240_000)
