@@ -3,18 +3,21 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_words
 from own_pictures import write_picture
 from typer.testing import CliRunner
 
 from retrieval import evaluation, search
-from retrieval.answers import ItemQuery, Query, UploadQuery
+from retrieval.answers import ItemQuery, Query, TextQuery, UploadQuery
 from retrieval.cells import Cell, cell
 from retrieval.cli.commands import app
 from retrieval.datasets.collections import adding, records
+from retrieval.encoders import catalogue
 from retrieval.errors import BadInput
 from retrieval.page import words
 from retrieval.page.desk import PHANTOMS, Desk
@@ -162,3 +165,18 @@ def test_the_page_says_what_it_shows(asked, own_roots):
     plain = desk.find(parse({**wanted, "cards": ""}, PHANTOMS, own_roots))
     assert "one card per group" not in "".join(words.provenance_line(plain))
     assert desk.handle({**wanted, "cards": "all"})["kind"] == "refusal"
+
+
+def test_words_find_each_patient_once(asked, own_roots, tmp_path, monkeypatch):
+    """Where whole rankings by words are long lists, one of each patient is the first of each in that list."""
+    weighted = replace(own_roots, weights=tmp_path / "weights")
+    tiny_words.put_weights(weighted)
+    monkeypatch.setattr(catalogue, "ENCODERS", (*catalogue.ENCODERS, tiny_words.tiny_spec()))
+    where, query = cell("mine", None, "tiny_words", roots=weighted), TextQuery("a bright disc")
+    whole = search.find(query, where, weighted, k=100).neighbours
+    groups, first = [file.group for file in records.find("mine", weighted).of("train")], {}
+    for neighbour in whole:
+        first.setdefault(groups[neighbour.index], neighbour.index)
+    found = search.find(query, where, weighted, k=len(first), one_per_group=True)
+    assert [neighbour.index for neighbour in found.neighbours] == list(first.values())
+    assert found.one_per_group and len(first) > 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.roots import SHIPPED, Roots, roots_from_environment
+from retrieval.roots import SHIPPED, Roots, largest_archive, roots_from_environment
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -113,3 +113,10 @@ def test_no_root_depends_on_the_working_directory(tmp_path: Path):
 
 def test_roots_are_a_value():
     assert hash(roots_from_environment({})) == hash(roots_from_environment({}))
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"), [({}, 500), ({"RETRIEVAL_ZIP_MB": "20"}, 20), ({"RETRIEVAL_ZIP_MB": "many"}, 500)]
+)
+def test_a_zip_may_be_as_large_as_is_named(named: dict[str, str], expected: int):
+    assert largest_archive(named) == expected * 10**6
