@@ -130,7 +130,7 @@ def readiness(cell: Cell, roots: Roots) -> Readiness:
     seconds = estimate(cell, roots)
     message = "This combination has not been computed yet."
     if seconds <= A_MINUTE:
-        return Readiness("minute", uploads, message, f"It is computed here, in about {seconds:.0f} seconds.", seconds)
+        return Readiness("minute", uploads, message, f"It is computed here, in about {plain_time(seconds)}.", seconds)
     return Readiness("command", uploads, f"{message} It takes about {plain_time(seconds)}.", _command(cell), seconds)
 
 
@@ -149,7 +149,7 @@ def words_readiness(cell: Cell, roots: Roots) -> Readiness:
     seconds = START_UP + cell.data.counts["train"] * _seconds_each(cell, roots)
     message = "The gallery has not been embedded for words yet."
     if seconds <= A_MINUTE:
-        return Readiness("minute", True, message, f"It is embedded here, in about {seconds:.0f} seconds.", seconds)
+        return Readiness("minute", True, message, f"It is embedded here, in about {plain_time(seconds)}.", seconds)
     return Readiness(
         "command", True, f"{message} It takes about {plain_time(seconds)}.", phrases.command(cell), seconds
     )

@@ -156,6 +156,7 @@ def test_the_page_says_what_it_shows(asked, own_roots):
     wanted = {"dataset": "mine", "encoder": "histogram", "k": "9", "item": "test-0", "cards": "one-per-group"}
     value = desk.handle(wanted)
     assert len(value["cards"]) == 9
+    assert "the nearest of 9 groups are 5 even, 4 odd" in value["summary"]
     assert value["heading"] == "Nearest 9 groups among 180 gallery pictures, one card each"
     assert "one card per group" in value["line"][0]
     assert "cards=one-per-group" in value["address"] and "cards=one-per-group" in value["files"]["csv"]

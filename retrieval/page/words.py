@@ -63,12 +63,13 @@ def summary(answer: Answer) -> str:
     """The whole answer in one sentence, for the status line and for who cannot see the cards."""
     title = query_title(answer.query, answer.cell.data)
     known = f", labelled “{answer.query_label_name}”" if answer.query_label_name else ""
+    count = len(answer.neighbours)
+    nearest = f"the nearest of {count} groups" if answer.one_per_group else f"the {count} nearest"
     if not answer.cell.data.labelled:
-        return f"{title}: the {len(answer.neighbours)} nearest of {gallery_size(answer.cell)}, which have no labels."
+        return f"{title}: {nearest} of {gallery_size(answer.cell)}, which have no labels."
     names = Counter(neighbour.label_name for neighbour in answer.neighbours)
-    said = ", ".join(f"{count} {name}" for name, count in names.most_common())
-    of = " of a group each" if answer.one_per_group else ""
-    return f"{title}{known}: the {len(answer.neighbours)} nearest{of} are {said}."
+    said = ", ".join(f"{number} {name}" for name, number in names.most_common())
+    return f"{title}{known}: {nearest} are {said}."
 
 
 def gallery_size(cell: Cell) -> str:
