@@ -52,10 +52,12 @@ class Picture:
     Attributes:
         image: Upright, mode `L` or `RGB`, 8 bits a channel; colour profiles are not applied.
         notes: Sentences on what was left out or changed, for the reader of the answer.
+        burned_in: Whether its file says that text is burned into the pixels.
     """
 
     image: Image.Image
     notes: tuple[str, ...] = ()
+    burned_in: bool = False
 
 
 @dataclass(frozen=True, eq=False)
