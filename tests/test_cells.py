@@ -70,7 +70,7 @@ def test_the_grid_holds_every_meaningful_cell_once():
     cells = grid()
     assert len(cells) == expected
     assert len({address.key for address in cells}) == expected
-    assert all(cell(*dataclasses.astuple(address)) == address for address in cells)
+    assert all(cell(**address.names) == address for address in cells)
 
 
 def test_the_grid_with_the_first_extractors_by_hand():
@@ -83,7 +83,7 @@ def test_the_grid_with_the_first_extractors_by_hand():
 def test_the_grid_is_in_the_order_of_the_catalogues():
     names = [address.dataset for address in grid()]
     assert sorted(names, key=[dataset.name for dataset in DATASETS].index) == names
-    assert dataclasses.astuple(grid()[0])[2:] == (ENCODERS[0].name, PROTOCOLS[0].name)
+    assert tuple(grid()[0].names.values())[2:] == (ENCODERS[0].name, PROTOCOLS[0].name)
 
 
 def test_a_key_is_a_path_that_stays_below_its_root():

@@ -78,7 +78,7 @@ def test_thumbnails_lead_to_the_same_pairs_as_looking_at_every_pair(breast, root
 def test_many_pictures_are_grouped_by_thumbnails_to_the_same_groups(breast, monkeypatch):
     found, train, test = breast
     monkeypatch.setattr(groups, "EVERY_PAIR", 0)
-    numbers, _ = groups._group(train.images, test.images, 2)
+    numbers, _ = groups._group(train, test)
     np.testing.assert_array_equal(numbers, np.concatenate([found.train, found.test]))
 
 

@@ -79,7 +79,7 @@ def test_a_row_has_its_own_title_and_stands_beside_the_plain_one(reduced, result
     assert document["extractors"][REDUCED.encoder]["study"] == ""
     assert [row["searchable"] for row in document["rows"]] == [True]
     assert REDUCED.encoder in to_csv(rows)
-    asking.check_filters({"encoder": REDUCED.encoder}, rows)
+    asking.check_filters({"encoder": REDUCED.encoder}, rows, reduced)
 
 
 def test_it_is_no_leftover_unless_it_is_stale_or_of_an_unknown_network(reduced, result):
@@ -142,9 +142,9 @@ def test_on_the_cpu_it_is_refused_whatever_the_machine_has(empty_roots):
         loading.load_encoder(REDUCED.encoder, empty_roots, device="cpu")
 
 
-def test_a_plan_under_the_studys_protocol_is_refused_with_what_to_choose():
+def test_a_plan_under_the_studys_protocol_is_refused_with_what_to_choose(empty_roots):
     with pytest.raises(Unavailable, match="not compared under the protocol paper") as caught:
-        cells_of(Selection(("phantoms",), (), (REDUCED.encoder,)))
+        cells_of(Selection(("phantoms",), (), (REDUCED.encoder,)), empty_roots)
     assert "cosine, pca-256" in caught.value.remedy
 
 

@@ -10,15 +10,15 @@ from retrieval.jobs.plan import STUDY, Selection, cells_of, plan
 PHANTOMS = Selection(datasets=("phantoms",), encoders=("pixels", "histogram"), protocols=("paper", "pca-16"))
 
 
-def test_the_study_has_252_cells():
-    cells = cells_of(STUDY)
+def test_the_study_has_252_cells(empty_roots):
+    cells = cells_of(STUDY, empty_roots)
     assert len({(one.dataset, one.size) for one in cells}) == 28
     assert len(cells) == 9 * 28
     assert {one.protocol for one in cells} == {"paper"}
 
 
-def test_cells_that_share_vectors_follow_one_another():
-    assert [(one.encoder, one.protocol) for one in cells_of(PHANTOMS)] == [
+def test_cells_that_share_vectors_follow_one_another(empty_roots):
+    assert [(one.encoder, one.protocol) for one in cells_of(PHANTOMS, empty_roots)] == [
         ("pixels", "paper"),
         ("pixels", "pca-16"),
         ("histogram", "paper"),
@@ -26,8 +26,8 @@ def test_cells_that_share_vectors_follow_one_another():
     ]
 
 
-def test_all_datasets_are_the_real_ones_and_all_protocols_the_studys():
-    cells = cells_of(Selection(encoders=("pixels",), sizes=(28,)))
+def test_all_datasets_are_the_real_ones_and_all_protocols_the_studys(empty_roots):
+    cells = cells_of(Selection(encoders=("pixels",), sizes=(28,)), empty_roots)
     assert {one.protocol for one in cells} == {"paper"}
     assert "breastmnist" in {one.dataset for one in cells}
     assert not any(one.data.synthetic for one in cells)
@@ -43,14 +43,14 @@ def test_all_datasets_are_the_real_ones_and_all_protocols_the_studys():
         Selection(datasets=("phantoms3d",), encoders=("histogram",)),
     ],
 )
-def test_a_name_that_is_none_says_which_are(selection):
+def test_a_name_that_is_none_says_which_are(selection, empty_roots):
     with pytest.raises(UnknownName, match="Valid"):
-        cells_of(selection)
+        cells_of(selection, empty_roots)
 
 
-def test_what_cannot_be_had_says_why():
+def test_what_cannot_be_had_says_why(empty_roots):
     with pytest.raises(Unavailable, match="t-SNE"):
-        cells_of(Selection(protocols=("tsne-2",)))
+        cells_of(Selection(protocols=("tsne-2",)), empty_roots)
 
 
 def test_each_cell_says_where_it_stands(empty_roots):

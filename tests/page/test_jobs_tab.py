@@ -112,10 +112,10 @@ def test_how_far_a_job_is(empty_roots):
     assert shown["label"] == "Interrupted, goes on soon"
 
 
-def test_titles_say_what_is_computed():
-    assert jobs_tab.title_of(STUDY) == "The study's whole grid"
-    row = jobs_tab.chosen({"scope": "row", "encoder": "densenet121", "protocol": "paper"})
-    assert jobs_tab.title_of(row) == "DenseNet121 (Keras, as in the study) on several datasets, paper"
+def test_titles_say_what_is_computed(empty_roots):
+    assert jobs_tab.title_of(STUDY, empty_roots) == "The study's whole grid"
+    row = jobs_tab.chosen({"scope": "row", "encoder": "densenet121", "protocol": "paper"}, empty_roots)
+    assert jobs_tab.title_of(row, empty_roots) == "DenseNet121 (Keras, as in the study) on several datasets, paper"
 
 
 def test_search_offers_what_takes_longer_than_a_minute(monkeypatch):

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from retrieval.datasets.specs import SplitName
 from retrieval.errors import BadInput
 
-SHARES: Mapping[SplitName, int] = {"test": 2, "val": 1, "train": 7}  # of ten; of equal lacks the first named goes first
+SHARES: Mapping[SplitName, int] = {"train": 7, "val": 1, "test": 2}  # of ten
+
+_ORDER: tuple[SplitName, ...] = ("test", "val", "train")  # of equal lacks the first is met first
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def assign(items: Sequence[Item], *, seed: int) -> list[SplitName]:
         if item.split is not None:
             counts[item.label][item.split] += 1
     units = _units(items)
-    splits = [item.split for item in items]
+    splits: list[SplitName | None] = [item.split for item in items]
     for unit in sorted(units, key=lambda unit: _turn(unit, items, seed)):
         left = [place for place in unit if splits[place] is None]
         if not left:
@@ -96,7 +98,7 @@ def _turn(unit: list[int], items: Sequence[Item], seed: int) -> tuple[int, str]:
 def _standing(unit: list[int], items: Sequence[Item]) -> SplitName | None:
     """Where most of a unit stands already."""
     standing = Counter(split for place in unit if (split := items[place].split) is not None)
-    return max(SHARES, key=lambda split: standing[split]) if standing else None
+    return max(_ORDER, key=lambda split: standing[split]) if standing else None
 
 
 def _lacking(unit: list[int], items: Sequence[Item], counts: Mapping[str | None, Counter[SplitName]]) -> SplitName:
@@ -109,4 +111,4 @@ def _lacking(unit: list[int], items: Sequence[Item], counts: Mapping[str | None,
             for label, number in labels.items()
         )
 
-    return max(SHARES, key=lack)
+    return max(_ORDER, key=lack)

@@ -1,0 +1,113 @@
+"""A collection on the page: in its menus, answered, drawn, and told to be without labels where it is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from own_pictures import write_classes, write_picture
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from retrieval import search
+from retrieval.cells import cell
+from retrieval.datasets.collections import adding
+from retrieval.datasets.opening import open_split
+from retrieval.leaderboard import leaderboard
+from retrieval.page import jobs_tab, leaderboard_tab, rendering, view, words
+from retrieval.page.desk import PHANTOMS, Desk
+from retrieval.page.link import fitting_cell, parse, to_words
+from retrieval.page.routes import routes
+from retrieval.page.uploads import open_uploads
+from retrieval.roots import Roots
+
+ASKED = {"dataset": "mine", "encoder": "histogram"}
+
+
+@pytest.fixture
+def desk(tmp_path: Path, empty_roots: Roots) -> Desk:
+    write_classes(tmp_path / "mine", {"dark": 30, "light": 30}, shape=(20, 30))
+    adding.add("mine", tmp_path / "mine", empty_roots)
+    return Desk(roots=empty_roots, uploads=open_uploads(empty_roots.cache), start=PHANTOMS)
+
+
+@pytest.fixture
+def client(desk: Desk) -> Iterator[TestClient]:
+    with TestClient(Starlette(routes=routes(desk))) as opened:
+        yield opened
+
+
+def prepared(desk: Desk) -> dict:
+    search.prepare(cell("mine", None, "histogram", roots=desk.roots), desk.roots)
+    return desk.handle(ASKED)
+
+
+def test_a_link_leads_to_its_pictures_as_they_are(desk):
+    link = parse(ASKED, PHANTOMS, desk.roots)
+    assert (link.cell.size, link.cell.data.title) == (0, "mine")
+    assert parse(dict(part.split("=") for part in to_words(link).split("&")), PHANTOMS, desk.roots) == link
+    assert fitting_cell("mine", PHANTOMS, desk.roots).size == 64
+
+
+def test_it_is_answered_and_offered(desk):
+    value = prepared(desk)
+    assert value["kind"] == "answer" and len(value["cards"]) == 5
+    assert value["now"] == "mine as they are · Intensity histogram (baseline) · 5 neighbours"
+    assert value["cards"][0]["figure"]["size"] == "30 × 20 pixels"
+    (offered,) = value["collections"]
+    assert (offered["name"], offered["own"], offered["sizes"][0]) == ("mine", True, 0)
+    assert offered["classes"] == ["dark", "light"]
+
+
+def test_its_pictures_are_served(desk, client):
+    split = open_split(cell("mine", None, "histogram", roots=desk.roots).data, 0, "train", desk.roots)
+    place = "picture/mine/0/train/3.png"
+    assert client.get(place).content == rendering.png(split.images[3])
+    assert client.get("seen/mine/0/histogram/train/3.png").status_code == 200
+    assert client.get("picture/mine/0/train/9999.png").status_code == 404
+    assert (
+        client.get("answer.csv?dataset=mine&encoder=histogram&size=0&item=test-1").text.count("mine,0,histogram") == 5
+    )
+    assert client.get("answer.png?dataset=mine&encoder=histogram&size=0&item=test-1").status_code == 200
+
+
+def test_a_large_picture_is_shown_smaller():
+    assert rendering.shown(np.zeros((2000, 3000, 3), np.uint8)).shape == (667, 1000, 3)
+    small = np.zeros((1024, 20), np.uint8)
+    assert rendering.shown(small) is small
+
+
+def test_without_labels_there_is_no_vote(tmp_path, empty_roots):
+    for number in range(40):
+        write_picture(tmp_path / "mine" / f"{number}.png", seed=number)
+    adding.add("mine", tmp_path / "mine", empty_roots)
+    value = prepared(Desk(roots=empty_roots, uploads=open_uploads(empty_roots.cache), start=PHANTOMS))
+    assert value["vote"] == {"sentence": words.NO_VOTE, "rows": []}
+    assert "no labels" in value["reliability"] and "have no labels" in value["summary"]
+    assert value["query"]["label"] == "" and {card["mark"] for card in value["cards"]} == {None}
+
+
+def test_jobs_offer_it_and_say_its_size(desk):
+    offered = jobs_tab._menus(desk.roots)["dataset"][-1]
+    assert offered == ["mine", "mine", [0, 28, 64, 128, 224]]
+    asked = {"scope": "cell", "dataset": "mine", "size": "0", "encoder": "histogram", "protocol": "paper"}
+    selection = jobs_tab.chosen(asked, desk.roots)
+    title = jobs_tab.title_of(selection, desk.roots)
+    assert title == "Intensity histogram (baseline) on mine, as they are, paper"
+    assert jobs_tab.reply({"do": "plan", **asked}, desk.roots)["plan"]["to_do"] == 1
+
+
+def test_its_rows_can_be_searched_from_the_leaderboard(desk):
+    from retrieval.evaluation import evaluate
+
+    evaluate(cell("mine", None, "histogram", roots=desk.roots), desk.roots)
+    before = leaderboard_tab._signature(desk.roots)
+    document = leaderboard_tab.page_document(leaderboard(desk.roots), desk.roots)
+    row = next(row for row in document["rows"] if row["dataset"] == "mine" and row["source"] == "measured")
+    assert row["searchable"] and row["size"] == 0
+    adding.records.remove("mine", desk.roots)
+    assert leaderboard_tab._signature(desk.roots) != before
+
+
+def test_menus_of_the_page_are_those_of_the_literals_alone():
+    assert not any(data["own"] for data in view.menus(10)["datasets"])
