@@ -6,7 +6,7 @@ text the label and the group stand, or the reason why it is none. So a run that 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,9 +68,22 @@ class Fetched:
 
 
 class Pixels(Folder):
-    """The pictures that were fetched, as files to read."""
+    """The pictures that were fetched, as files to read.
+
+    Attributes:
+        unlisted: Files of pictures that are not in the archive any more.
+    """
 
     kind: Kind = "dicomweb"
+
+    def __init__(self, path: Path, unlisted: Sequence[Path]) -> None:
+        super().__init__(path)
+        self.unlisted = tuple(unlisted)
+
+    def forget(self) -> None:
+        """Remove what the archive does not have any more; for when no record names it."""
+        for path in self.unlisted:
+            artifacts.remove_file(path)
 
 
 def begin(folder: Path, address: Address, label_tag: str | None) -> Archived:
@@ -137,27 +150,17 @@ def fetch(archived: Archived, archive: Archive, *, progress: Progress | None = N
 
 def opened(archived: Archived, fetched: Fetched) -> Source:
     """What was fetched as a source: a picture without a label is left out where others have one."""
-    left_out = list(fetched.withheld)
-    entries: list[tuple[Entry, bool]] = []
     withheld = {each.name for each in fetched.withheld}
-    for instance in fetched.instances:
-        if _name(instance) not in withheld:
-            found = _entry(archived, instance)
-            (left_out if isinstance(found, LeftOut) else entries).append(found)  # type: ignore[arg-type]
+    found = [_entry(archived, each) for each in fetched.instances if _name(each) not in withheld]
+    entries = [each for each in found if isinstance(each, Entry)]
+    left_out = [*fetched.withheld, *(each for each in found if isinstance(each, LeftOut))]
     labelled = [entry for entry in entries if entry.label is not None]
-    if labelled and len(labelled) < len(entries):
+    if 0 < len(labelled) < len(entries):
         reason = f"It has no {archived.label_tag}, and others have one."
         left_out += [LeftOut(entry.name, reason) for entry in entries if entry.label is None]
         entries = labelled
-    return Source(container=Pixels(archived.pictures), entries=tuple(entries), left_out=shortened(left_out))
-
-
-def forget_others(archived: Archived, fetched: Fetched) -> None:
-    """Remove what was fetched once and is not in the archive any more."""
-    listed = {_file(archived, instance).with_suffix("") for instance in fetched.instances}
-    for path in archived.pictures.glob("*/*"):
-        if not path.name.startswith(".") and path.with_suffix("") not in listed:
-            artifacts.remove_file(path)
+    container = Pixels(archived.pictures, _unlisted(archived, fetched))
+    return Source(container=container, entries=tuple(entries), left_out=shortened(left_out))
 
 
 def _fetch_one(archived: Archived, archive: Archive, instance: Instance) -> str:
@@ -197,7 +200,14 @@ def _entry(archived: Archived, instance: Instance) -> Entry | LeftOut:
     except (OSError, SyntaxError, ValueError):
         artifacts.remove_file(path)
         return LeftOut(_name(instance), "It was damaged on the disk and is fetched again by the next update.")
-    return Entry(_name(instance), path.stat().st_size, text.get("label"), text.get("group"))
+    marked = text.get("burned-in") == "YES"
+    return Entry(_name(instance), path.stat().st_size, text.get("label"), text.get("group"), burned_in=marked)
+
+
+def _unlisted(archived: Archived, fetched: Fetched) -> list[Path]:
+    listed = {_file(archived, each).with_suffix("") for each in fetched.instances}
+    files = (path for path in archived.pictures.glob("*/*") if not path.name.startswith("."))
+    return [path for path in files if path.with_suffix("") not in listed]
 
 
 def _reason(path: Path) -> str:
