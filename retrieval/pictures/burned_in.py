@@ -19,11 +19,15 @@ LARGEST_SIDE = 1536  # larger pictures are looked at smaller
 FEWEST_GLYPHS = 4
 
 _STROKE = 11  # pixels: wider than the strokes of the largest glyphs that are looked for
-_CONTRAST = 70  # grey levels between strokes and ground
+_CONTRAST = 50  # grey levels between strokes and ground
 _LOWEST, _HIGHEST = 5, 48  # pixels: glyphs
-_FLAT = 14.0  # grey levels: how far the ground may spread, as a standard deviation
+_FLAT = 20.0  # grey levels: how far the ground may spread, as a standard deviation
 _LIKE = 0.16  # how far heights and base lines may differ, as a share of the height
 _NEAR = 1.1  # gap between glyphs, as a share of the height
+_WIDEST, _LONGEST = 1.6, 8.0  # widths of one letter and of several that touch, as a share of the height
+_USUAL = 0.75  # the width of a letter and the gap after it, likewise
+_THIN, _FULL = 0.12, 0.9  # shares of a box that are stroke
+_FEWEST = 3
 _ALIKE = 40.0  # grey levels between strokes of one line
 _MOST = 5000  # components that are looked at
 
@@ -48,6 +52,7 @@ class _Glyphs:
     width: np.ndarray
     height: np.ndarray
     level: np.ndarray
+    letters: np.ndarray
 
 
 def warned(picture: Picture) -> Picture:
@@ -72,8 +77,9 @@ def lines(pixels: np.ndarray) -> list[Line]:
         pixels = cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA)
     found = []
     for plane in _planes(pixels):
-        for grey in (plane, cv2.bitwise_not(plane)):
-            found += _lines(grey, scale)
+        for raising in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT):  # bright glyphs, then dark ones
+            glyphs = _glyphs(plane, raising)
+            found += [_line(glyphs, chain, scale) for chain in _chains(glyphs) if _is_text(glyphs, chain)]
     return found
 
 
@@ -84,25 +90,21 @@ def _planes(pixels: np.ndarray) -> list[np.ndarray]:
     return [cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.ascontiguousarray(pixels.max(axis=2))]
 
 
-def _lines(grey: np.ndarray, scale: float) -> list[Line]:
-    glyphs = _glyphs(grey)
-    if len(glyphs.left) < FEWEST_GLYPHS:
-        return []
-    return [_line(glyphs, chain, scale) for chain in _chains(glyphs) if _is_text(glyphs, chain)]
-
-
-def _glyphs(grey: np.ndarray) -> _Glyphs:
-    """Bright strokes on flat ground."""
+def _glyphs(grey: np.ndarray, raising: int) -> _Glyphs:
+    """Strokes on flat ground."""
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (_STROKE, _STROKE))
-    strokes = (cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, kernel) >= _CONTRAST).astype(np.uint8)
+    strokes = cv2.compare(cv2.morphologyEx(grey, raising, kernel), _CONTRAST, cv2.CMP_GE)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(strokes, connectivity=8)
     left, top, width, height, area = stats.T
-    fitting = (height >= _LOWEST) & (height <= _HIGHEST) & (width <= 1.6 * height) & (area >= 0.12 * width * height)
+    fitting = (height >= _LOWEST) & (height <= _HIGHEST) & (width <= _LONGEST * height)
+    fitting &= (area >= _THIN * width * height) & (area <= _FULL * width * height)
     fitting[0] = False  # the ground
     near = cv2.dilate(strokes, np.ones((3, 3), np.uint8))
     chosen = [number for number in np.flatnonzero(fitting)[:_MOST] if _on_flat_ground(grey, near, stats[number])]
-    levels = [_level(grey, labels, stats[number], number) for number in chosen]
-    return _Glyphs(left[chosen], top[chosen], width[chosen], height[chosen], np.asarray(levels))
+    inside = [labels[_around(stats[number], grey.shape, 0)] == number for number in chosen]
+    levels = [_level(grey, mask, stats[number]) for number, mask in zip(chosen, inside, strict=True)]
+    counts = [_letters(mask) for mask in inside]
+    return _Glyphs(left[chosen], top[chosen], width[chosen], height[chosen], np.asarray(levels), np.asarray(counts))
 
 
 def _around(box: np.ndarray, shape: tuple[int, ...], margin: int) -> tuple[slice, slice]:
@@ -118,22 +120,31 @@ def _on_flat_ground(grey: np.ndarray, near: np.ndarray, box: np.ndarray) -> bool
     return ground.size > 0 and float(ground.std()) <= _FLAT
 
 
-def _level(grey: np.ndarray, labels: np.ndarray, box: np.ndarray, number: int) -> float:
-    place = _around(box, grey.shape, 0)
-    return float(np.median(grey[place][labels[place] == number]))
+def _level(grey: np.ndarray, inside: np.ndarray, box: np.ndarray) -> float:
+    return float(np.median(grey[_around(box, grey.shape, 0)][inside]))
+
+
+def _letters(inside: np.ndarray) -> int:
+    """How many letters a component is: several that touch are one, and its rows cross a stroke for each of them."""
+    height, width = inside.shape
+    if width <= _WIDEST * height:
+        return 1
+    rows = inside[height // 4 : max(height // 4 + 1, height - height // 4)].astype(np.int8)
+    crossings = int((np.diff(rows, axis=1, prepend=0) == 1).sum(axis=1).max())
+    return min(round(width / (_USUAL * height)), crossings)
 
 
 def _chains(glyphs: _Glyphs) -> list[list[int]]:
     """Glyphs that stand on one line next to each other, from left to right."""
     chains: list[list[int]] = []
     for each in np.argsort(glyphs.left, kind="stable"):
-        for chain in chains:
+        for chain in reversed(chains):
             if _continues(glyphs, chain[-1], int(each)):
                 chain.append(int(each))
                 break
         else:
             chains.append([int(each)])
-    return [chain for chain in chains if len(chain) >= FEWEST_GLYPHS]
+    return [chain for chain in chains if len(chain) >= _FEWEST and glyphs.letters[chain].sum() >= FEWEST_GLYPHS]
 
 
 def _continues(glyphs: _Glyphs, last: int, each: int) -> bool:
@@ -159,4 +170,4 @@ def _line(glyphs: _Glyphs, chain: list[int], scale: float) -> Line:
     left, top = glyphs.left[chain], glyphs.top[chain]
     right, bottom = left + glyphs.width[chain], top + glyphs.height[chain]
     edges = (left.min(), top.min(), right.max() - left.min(), bottom.max() - top.min())
-    return Line(*(round(float(edge) * scale) for edge in edges), glyphs=len(chain))
+    return Line(*(round(float(edge) * scale) for edge in edges), glyphs=int(glyphs.letters[chain].sum()))
