@@ -69,7 +69,7 @@ def test_list_update_export_remove(run: Run, folder: Path, tmp_path: Path):
     assert "Files: 0 new, 0 changed, 0 vanished." in run("collection", "update", "mine")
     table = tmp_path / "mine.csv"
     assert run("collection", "export", "mine", "--to", table, document=True)["pictures"] == 52
-    rows = list(csv.DictReader(table.open()))
+    rows = list(csv.DictReader(table.read_text().splitlines()))
     assert rows[0]["file"] == "dark/00000.png" and {row["split"] for row in rows} == {"train", "val", "test"}
     run("collection", "remove", "mine")
     assert run("collection", "list", document=True) == []

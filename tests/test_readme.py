@@ -14,6 +14,7 @@ from conftest import REPOSITORY
 from PIL import Image
 
 from retrieval.datasets.catalogue import find_dataset
+from retrieval.datasets.collections import adding, records
 from retrieval.datasets.opening import locate, open_split
 from retrieval.roots import Roots
 
@@ -39,6 +40,11 @@ def desk(tmp_path: Path, roots: Roots, need) -> Path:
     need(locate(breast, 28, roots), "breastmnist.npz in RETRIEVAL_DATA")
     picture = np.asarray(open_split(breast, 28, "test", roots).images[3])
     Image.fromarray(picture).save(tmp_path / "picture.png")
+    own = open_split(breast, 28, "val", roots)
+    for number, (pixels, label) in enumerate(zip(own.images, own.labels, strict=True)):
+        folder = tmp_path / "my_pictures" / ("malignant", "benign")[int(label[0])]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(pixels)).save(folder / f"{number}.png")
     return tmp_path
 
 
@@ -62,8 +68,14 @@ def test_every_snippet_is_of_a_kind_that_is_run() -> None:
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_answer(line: str, desk: Path, roots: Roots) -> None:
-    arguments = [sys.executable, *shlex.split(line)[1:]]
-    done = subprocess.run(arguments, cwd=desk, env=environment(roots), capture_output=True, text=True, check=False)
+    words = shlex.split(line)[1:]
+    if "mine" in words and "mine" not in records.names(roots):
+        adding.add("mine", desk / "my_pictures", roots)  # as the reader did some lines above
+    if words[2:4] == ["collection", "add"]:
+        records.remove("mine", roots)
+    done = subprocess.run(
+        [sys.executable, *words], cwd=desk, env=environment(roots), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 

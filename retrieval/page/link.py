@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from retrieval.answers import ItemQuery
-from retrieval.cells import Cell, cell
+from retrieval.cells import Cell, cell, usual_sizes
 from retrieval.datasets.catalogue import find_dataset
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.errors import BadInput, RetrievalError, UnknownName
@@ -131,9 +131,12 @@ def whole_number(value: object) -> int | None:
 
 
 def fitting_cell(dataset: str, like: Cell, roots: Roots | None = None) -> Cell:
-    """The cell of a dataset that keeps as much of another cell as fits: its size, extractor and protocol."""
+    """The cell of a dataset that keeps as much of another cell as fits: its size, extractor and protocol.
+
+    Of a collection it is the pictures as they are.
+    """
     data = find_dataset(dataset, roots)
-    size = like.size if like.size in data.sizes else data.sizes[0]
+    size = like.size if like.size in usual_sizes(data) else data.sizes[0]
     fitting = [spec.name for spec in ENCODERS if spec.takes(data.ndim)]
     encoder = like.encoder if like.encoder in fitting else fitting[0]
     return cell(dataset, size, encoder, like.protocol, roots=roots)

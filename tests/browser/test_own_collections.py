@@ -50,11 +50,10 @@ def test_a_collection_is_chosen_and_its_neighbours_are_found(own_server, open_pa
 
 
 def test_it_has_its_rows_on_the_leaderboard(own_server, open_page):
-    page = open_page(f"{own_server}/?tab=leaderboard")
-    page.wait_for_selector("#leaderboard select[name=dataset] option[value=mine]", state="attached")
-    page.select_option("#leaderboard select[name=dataset]", "mine")
-    page.wait_for_function(
-        "() => document.querySelector('#leaderboard tbody')?.textContent.includes('Majority')"
-        " || document.querySelector('#leaderboard tbody')?.textContent.includes('majority')"
-    )
-    assert "as they are" in page.inner_text("#leaderboard")
+    page = open_page(f"{own_server}/?dataset=mine&encoder=histogram")
+    wait_for_cards(page)
+    page.locator("button[role=tab]").filter(has_text="Leaderboard").click()
+    page.wait_for_selector(".board[data-ready=yes] .board-body .board-name")
+    page.select_option(".board select[name=dataset]", "mine")
+    page.wait_for_function("() => document.querySelectorAll('.board-body .board-name').length === 3")
+    assert "as they are" in page.inner_text(".board-body")

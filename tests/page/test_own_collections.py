@@ -46,7 +46,7 @@ def test_a_link_leads_to_its_pictures_as_they_are(desk):
     link = parse(ASKED, PHANTOMS, desk.roots)
     assert (link.cell.size, link.cell.data.title) == (0, "mine")
     assert parse(dict(part.split("=") for part in to_words(link).split("&")), PHANTOMS, desk.roots) == link
-    assert fitting_cell("mine", PHANTOMS, desk.roots).size == 64
+    assert fitting_cell("mine", PHANTOMS, desk.roots).size == 0
 
 
 def test_it_is_answered_and_offered(desk):

@@ -91,7 +91,7 @@ function drawOwn(instead) {
 }
 
 function changed(event) {
-  if (event.target === controls.dataset) fillFitting(settings());
+  if (event.target === controls.dataset) fillFitting({...settings(), ...(dataset().own && {size: '0'})});
   if (!controls.k.checkValidity()) return say('.refusal', 'Ask for 1 to 20 neighbours.');
   ask({...settings(), ...query()});
 }
