@@ -1,6 +1,8 @@
 """A real archive: Orthanc with its DICOMweb plug-in on a free port of this machine, and DICOM files to put into it."""
 
+import io
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -13,7 +15,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, UID, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 MISSING = "Orthanc with DICOMweb is not installed (Debian: apt-get install orthanc orthanc-dicomweb)"
@@ -42,6 +44,10 @@ class Orthanc:
     process: subprocess.Popen | None = None
 
     @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+    @property
     def root(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
@@ -50,8 +56,8 @@ class Orthanc:
         return f"{self.root}/dicom-web"
 
     def start(self) -> None:
-        command = [program() or "Orthanc", str(self.folder / "orthanc.json")]
-        with (self.folder / "log.txt").open("ab") as log:
+        command = [program() or "Orthanc", "--verbose", str(self.folder / "orthanc.json")]
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
         for _ in range(300):
             try:
@@ -62,7 +68,7 @@ class Orthanc:
             if self.process.poll() is not None:
                 break
             time.sleep(0.1)
-        raise RuntimeError((self.folder / "log.txt").read_text()[-2000:])
+        raise RuntimeError(self.log.read_text()[-2000:])
 
     def stop(self) -> None:
         """At once, as when the machine fails."""
@@ -70,6 +76,10 @@ class Orthanc:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def asked_for(self) -> list[str]:
+        """The SOPInstanceUIDs of the objects that were asked for by WADO-RS so far, by its own log."""
+        return re.findall(r"GET /dicom-web/studies/[\d.]+/series/[\d.]+/instances/([\d.]+)", self.log.read_text())
 
     def store(self, files: list[bytes]) -> None:
         with httpx.Client(auth=(USER, PASSWORD), timeout=60) as client:
@@ -133,9 +143,7 @@ def patient(number: int) -> Patient:
 def dicom_file(
     pixels: np.ndarray, who: Patient, *, number: int, part: str = "BREAST", modality: str = "CR", burned_in: str = ""
 ) -> tuple[str, bytes]:
-    """The SOPInstanceUID and the bytes of a DICOM file of a grey uint8 picture; the same for the same arguments."""
-    import io
-
+    """The SOPInstanceUID and the bytes of a DICOM file of a grey uint8 picture, or of none if it has no pixels."""
     sop = UID(generate_uid(entropy_srcs=[who.number, str(number), "sop"]))
     data = Dataset()
     data.file_meta = FileMetaDataset()
@@ -153,7 +161,8 @@ def dicom_file(
     data.Rows, data.Columns = pixels.shape
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
-    data.PixelData = pixels.tobytes() + b"\0" * (pixels.size % 2)
+    if pixels.size:
+        data.PixelData = pixels.tobytes() + b"\0" * (pixels.size % 2)
     stream = io.BytesIO()
     data.save_as(stream, enforce_file_format=True)
     return str(sop), stream.getvalue()

@@ -260,7 +260,7 @@ def _dataset(header: Mapping[str, Any]) -> Dataset:
     return Dataset(
         name=header["name"],
         title=header["name"],
-        about=f"{sum(counts.values()):,} pictures of your own, from {Path(header['source']).name}.",
+        about=f"{sum(counts.values()):,} pictures of your own, from {_origin(header)}.",
         ndim=2,
         channels=header["channels"],
         task="classes",
@@ -272,6 +272,10 @@ def _dataset(header: Mapping[str, Any]) -> Dataset:
         citation="",
         own=Own(**header["own"]),
     )
+
+
+def _origin(header: Mapping[str, Any]) -> str:
+    return "a DICOMweb archive" if header["kind"] == "dicomweb" else Path(header["source"]).name
 
 
 @functools.lru_cache(maxsize=4)  # of 100,000 pictures some 60 MB each
