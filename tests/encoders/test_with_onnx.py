@@ -12,6 +12,7 @@ import pytest
 from encoders.test_study_keras import networks, write  # noqa: F401 - a fixture
 from encoders.upstream import put, relative
 
+from benchmarks.random_networks import calm
 from retrieval.encoders import devices, loading, with_onnx
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.encoders.preprocessing import normalisation
@@ -133,26 +134,12 @@ def test_a_stored_graph_serves_without_torch(empty_roots: Roots):
 def with_random_weights(spec: EncoderSpec, roots: Roots, keras_networks: Any) -> Any:
     """The encoder of torch, with weights at random where the installation brings none."""
     if spec.library == "keras":
-        write(_calm(keras_networks(spec.name)), spec, roots)
+        network = keras_networks(spec.name)
+        calm(network, SIDE)
+        write(network, spec, roots)
     elif spec.weights is not None and not spec.weights.package:
         put(_random_state(spec), spec, roots)
     return loading.load(spec, roots, device="cpu")
-
-
-def _calm(network: Any) -> Any:
-    """A Keras network whose norms know what they get, as trained ones do.
-
-    With norms at random EfficientNetV2-M, 57 blocks deep, makes of a change of a millionth one of three quarters.
-    """
-    import keras
-    import torch
-
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0  # one batch tells all
-    with torch.no_grad():
-        network(torch.from_numpy(seen(16).astype(np.float32)), training=True)
-    return network
 
 
 def _random_state(spec: EncoderSpec) -> dict[str, Any]:

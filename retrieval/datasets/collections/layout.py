@@ -121,17 +121,21 @@ def _folder(name: str) -> str:
 
 def _by_folders(names: Sequence[str], top: str, columns: frozenset[str]) -> list[Told]:
     """What the folders say, less what a table has a column for."""
+    if columns >= {"label", "split"}:
+        return [Told(name) for name in names]
     steps = {name: name[len(top) :].split("/") for name in names}
     heads = {each[0] for each in steps.values() if len(each) > 1}
-    splits = {head: SPLIT_WORDS[head.lower()] for head in heads if head.lower() in SPLIT_WORDS}
-    if "split" in columns or not splits:
+    splits: dict[str, SplitName] = {head: SPLIT_WORDS[head.lower()] for head in heads if head.lower() in SPLIT_WORDS}
+    if not splits:
         told = [Told(name, label=each[0] if len(each) > 1 else None) for name, each in steps.items()]
     else:
         _check_splits(splits, heads, steps)
         told = [
             Told(name, label=each[1] if len(each) > 2 else None, split=splits[each[0]]) for name, each in steps.items()
         ]
-    return [replace(each, label=None) for each in told] if "label" in columns else told
+    if "label" in columns:
+        return [replace(each, label=None) for each in told]
+    return [replace(each, split=None) for each in told] if "split" in columns else told
 
 
 def _check_splits(splits: Mapping[str, SplitName], heads: set[str], steps: Mapping[str, Sequence[str]]) -> None:
@@ -142,9 +146,9 @@ def _check_splits(splits: Mapping[str, SplitName], heads: set[str], steps: Mappi
             "beside them: it is not clear what is a split and what a class.",
             remedy="Rename or move one of them, or add a table with the columns `file`, `label` and `split`.",
         )
-    if len(set(splits.values())) == 1 and len(splits) > 1:
+    if len(set(splits.values())) < len(splits):
         raise BadInput(
-            f"The folders {', '.join(sorted(splits))} are the same split by two names.", remedy="Rename one of them."
+            f"The folders {', '.join(sorted(splits))} hold one split under two names.", remedy="Rename one of them."
         )
 
 

@@ -33,6 +33,8 @@ def problem(name: str) -> str:
     """Why a file of this plain name is left out, a sentence; empty where nothing speaks against it."""
     if len(name) > MAX_NAME:
         return f"Its path is longer than {MAX_NAME} characters."
+    if not name:
+        return "It has no name."
     if name.startswith("/") or _DRIVE.match(name):
         return "Its name is an absolute path, which a file in a collection cannot have."
     return next(filter(None, (_step_problem(step) for step in name.split("/"))), "")
@@ -48,8 +50,8 @@ def text_problem(text: str) -> str:
 
 
 def shown(name: str) -> str:
-    """The name fit for a screen and a file: control characters and what is no text escaped, and not too long."""
-    escaped = "".join(character if not text_problem(character) else ascii(character)[1:-1] for character in name[:200])
+    """The name fit for a screen and a file: whatever cannot be printed escaped, and not too long."""
+    escaped = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name[:200])
     return escaped + ("..." if len(name) > 200 else "")
 
 

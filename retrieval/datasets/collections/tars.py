@@ -170,7 +170,7 @@ def is_tar(block: bytes) -> bool:
 def _header(block: bytes) -> _Header | None:
     """The header in a block; None where its checksum or a number in it is wrong."""
     checksum, size = _number(block[148:156]), _number(block[124:136])
-    if checksum is None or size is None or checksum not in _checksums(block):
+    if checksum is None or size is None or not _fits(checksum, block):
         return None
     name = block[:100].split(b"\0")[0]
     if block[257:263] == b"ustar\0" and block[345]:
@@ -178,10 +178,11 @@ def _header(block: bytes) -> _Header | None:
     return _Header(kind=block[156:157], name=name, size=size)
 
 
-def _checksums(block: bytes) -> tuple[int, int]:
-    """The sum of a header's bytes, its own field as blanks; old programs took bytes of 128 and more as negative."""
+def _fits(checksum: int, block: bytes) -> bool:
+    """Whether it is the sum of a header's bytes, its own field as blanks; old programs took some as negative."""
     others = block[:148] + b" " * 8 + block[156:]
-    return sum(others), sum(byte - 256 if byte > 127 else byte for byte in others)
+    total = sum(others)
+    return checksum == total or checksum == total - 256 * sum(byte > 127 for byte in others)
 
 
 def _number(field: bytes) -> int | None:

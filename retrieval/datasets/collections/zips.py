@@ -45,7 +45,7 @@ class Zip:
         self._file = ArchiveFile(path)
         try:
             self._archive = self._opened()
-            members = [member for member in self._archive.infolist() if not member.is_dir()]
+            members = [member for member in self._archive.infolist() if not member.orig_filename.endswith("/")]
             self._refuse_bombs(members)
         except BaseException:
             self._file.close()
