@@ -19,7 +19,7 @@ class ItemQuery:
 
 @dataclass(frozen=True)
 class UploadQuery:
-    """A picture of the user's, by the path of its file."""
+    """A picture or volume of the user's, by the path of its file."""
 
     path: Path
 
@@ -109,6 +109,7 @@ class Answer:
         verified: Whether data and weights are both the known ones.
         provenance: Words for one line: encoder, weights, data, protocol, versions.
         seconds: Time taken, without drawing.
+        notes: Sentences on what was left out or changed when an uploaded file was read.
     """
 
     cell: Cell
@@ -122,6 +123,7 @@ class Answer:
     verified: bool
     provenance: Mapping[str, Any]
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

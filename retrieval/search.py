@@ -17,7 +17,7 @@ from retrieval.encoders.specs import Pixels
 from retrieval.errors import BadInput, RetrievalError, UnknownName
 from retrieval.evaluation import Marks
 from retrieval.groups import Groups, find_groups, kinship_within
-from retrieval.pictures.item import read_item
+from retrieval.pictures.item import read_noted_item
 from retrieval.ranking import neighbours as ranked
 from retrieval.ranking import spaces
 from retrieval.ranking.neighbours import Neighbours, Side
@@ -44,7 +44,7 @@ def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
     gallery = evaluation.split_of(cell, "train", roots)
     _check_k(k, len(gallery))
     groups = find_groups(cell.data, cell.size, roots)
-    item, labels = _item(query, cell, roots)
+    item, labels, notes = _item(query, cell, roots)
     indices, scores = _nearest(query, item, cell, roots, k)
     truth = None if labels is None else relevance.indicator(cell.data, labels[None])[0]
     found = tuple(
@@ -71,6 +71,7 @@ def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
             **provenance.versions(cell.spec.library),
         },
         seconds=time.perf_counter() - began,
+        notes=notes,
     )
 
 
@@ -94,7 +95,7 @@ def readiness(cell: Cell, roots: Roots) -> Readiness:
     if not opening.is_at_hand(cell.data, cell.size, roots):
         return _unavailable(opening.describe_missing(cell.data, cell.size, roots))
     lacking = _lacking(cell, roots)
-    uploads = lacking is None and cell.data.ndim == 2
+    uploads = lacking is None
     try:
         parts = evaluation.marks(cell, roots)
         if not parts.verified:
@@ -123,7 +124,7 @@ def prepare(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progres
 
 def sees(query: Query, cell: Cell, roots: Roots) -> np.ndarray:
     """What the encoder sees of a query, before normalising: uint8 [S, S] or [S, S, 3]; of a volume [D, S, S]."""
-    item, _ = _item(query, cell, roots)
+    item = _item(query, cell, roots)[0]
     pixels = preprocessing.pixels_for(configs.at_hand(cell.spec, roots), cell.data.ndim)
     if cell.data.ndim == 2:
         return preprocessing.seen_picture(item, pixels)
@@ -135,10 +136,11 @@ def _check_k(k: int, n: int) -> None:
         raise BadInput(f"k is {k}.", remedy=f"Choose a k between 1 and {min(n - 1, 100)}.")
 
 
-def _item(query: Query, cell: Cell, roots: Roots) -> tuple[np.ndarray, np.ndarray | None]:
-    """The query as an item of the dataset, and its labels if they are known."""
+def _item(query: Query, cell: Cell, roots: Roots) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """The query as an item of the dataset, its labels if they are known, and notes on how a file was read."""
     if isinstance(query, UploadQuery):
-        return read_item(query.path, dataset=cell.data, size=cell.size), None
+        item, notes = read_noted_item(query.path, dataset=cell.data, size=cell.size)
+        return item, None, notes
     if query.split not in ("test", "train"):
         raise UnknownName("split to ask from", query.split, ("test", "train"))
     split = opening.open_split(cell.data, cell.size, query.split, roots)
@@ -148,7 +150,7 @@ def _item(query: Query, cell: Cell, roots: Roots) -> tuple[np.ndarray, np.ndarra
             remedy=f"Choose an index from 0 to {len(split) - 1}.",
         )
     labels = np.asarray(split.labels[query.index]) if cell.data.labelled else None
-    return np.asarray(split.images[query.index]), labels
+    return np.asarray(split.images[query.index]), labels, ()
 
 
 def _nearest(query: Query, item: np.ndarray, cell: Cell, roots: Roots, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -156,11 +158,14 @@ def _nearest(query: Query, item: np.ndarray, cell: Cell, roots: Roots, k: int) -
         stored = evaluation.neighbours(cell, "train" if query.split == "train" else "test", roots)
         return stored.indices[query.index, :k], stored.scores[query.index, :k]
     before = loading.identify(cell.spec, roots).digest
-    side = preprocessing.seen_side(item.shape, preprocessing.pixels_for(configs.at_hand(cell.spec, roots), 2))
+    ndim = cell.data.ndim
+    plane = item.shape[1:] if ndim == 3 else item.shape
+    side = preprocessing.seen_side(plane, preprocessing.pixels_for(configs.at_hand(cell.spec, roots), ndim))
     gallery, encoder = evaluation.embeddings(cell, "train", roots), loading.load_encoder(cell.encoder, roots, side=side)
     loading.check_same(cell.spec, before, encoder.weights_digest)
-    vectors = embedding.embed_pictures(encoder, item[None])
-    embedding.check_finite(cell.spec, vectors, "this picture")
+    embed = embedding.embed_volumes if ndim == 3 else embedding.embed_pictures
+    vectors = embed(encoder, item[None])
+    embedding.check_finite(cell.spec, vectors, "this picture" if ndim == 2 else "this volume")
     if vectors.shape[1:] != gallery.vectors.shape[1:]:
         raise BadInput(
             f"{cell.spec.title} compares pictures of one size, and yours has another than those of {cell.data.title}.",
@@ -272,10 +277,9 @@ def _lacking(cell: Cell, roots: Roots) -> RetrievalError | None:
 
 def _stored(cell: Cell, roots: Roots, lacking: RetrievalError | None) -> Readiness:
     """Sampled queries are ready; say what an upload would still need."""
-    if cell.data.ndim == 3:
-        return Readiness("ready", False, "", "", 0.0)
     if lacking is not None:
-        return Readiness("ready", False, f"Sampled pictures only: {lacking.message}", lacking.remedy, 0.0)
+        noun = "pictures" if cell.data.ndim == 2 else "volumes"
+        return Readiness("ready", False, f"Sampled {noun} only: {lacking.message}", lacking.remedy, 0.0)
     if embedded(cell, "train", roots):
         return Readiness("ready", True, "", "", 0.0)
     seconds = estimate(cell, roots)

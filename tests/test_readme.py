@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import volume_files as files
 from conftest import REPOSITORY
 from PIL import Image
 
@@ -45,6 +46,10 @@ def desk(tmp_path: Path, roots: Roots, need) -> Path:
         folder = tmp_path / "my_pictures" / ("malignant", "benign")[int(label[0])]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.asarray(pixels)).save(folder / f"{number}.png")
+    adrenal = find_dataset("adrenalmnist3d")
+    need(locate(adrenal, 28, roots), "adrenalmnist3d.npz in RETRIEVAL_DATA")
+    volume = np.asarray(open_split(adrenal, 28, "test", roots).images[3])
+    files.write(tmp_path, "slices.zip", files.dicom_zip(volume))
     return tmp_path
 
 

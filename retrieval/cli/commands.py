@@ -215,7 +215,7 @@ def evaluate(
 
 @app.command()
 def search(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture or volume files.")],
     dataset: DatasetName,
     encoder: EncoderName,
     size: Size = None,

@@ -139,6 +139,7 @@ def answer(file: str, found: Answer) -> dict[str, Any]:
         "nearness": asdict(found.nearness) if found.nearness else None,
         "reliability": asdict(found.reliability) if found.reliability else None,
         "verified": found.verified,
+        "notes": list(found.notes),
     }
 
 

@@ -142,7 +142,8 @@ def _answer(query: Mapping[str, Any]) -> str:
     vote, k = query["vote"], len(rows)
     said = f"vote: {vote['label_name']}, {vote['share']:.0%} ({round(vote['share'] * k)} of {k})" if vote else "no vote"
     warning = "\nNothing in this gallery looks like this picture." if (query["nearness"] or {}).get("beyond") else ""
-    return f"{query['file']}: {said}{warning}\n{table(rows, ('rank', 'index', 'label', 'score'))}"
+    notes = "".join(f"\n{note}" for note in query["notes"])
+    return f"{query['file']}: {said}{notes}{warning}\n{table(rows, ('rank', 'index', 'label', 'score'))}"
 
 
 def _row(row: Row) -> dict[str, Any]:

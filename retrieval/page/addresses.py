@@ -32,9 +32,16 @@ def uploaded(token: str) -> str:
     return f"upload/{token}/picture.png"
 
 
+def uploaded_slice(token: str) -> str:
+    """One slice of a visitor's volume, with `{z}` for its number."""
+    return f"upload/{token}/slice/{SLICE}.png"
+
+
 def uploaded_seen(cell: Cell, token: str) -> str:
-    """What the extractor sees of a visitor's picture."""
+    """What the extractor sees of a visitor's picture; of a volume one slice, with `{z}` for its number."""
     words = urlencode({"dataset": cell.dataset, "size": cell.size, "encoder": cell.encoder})
+    if cell.data.ndim == 3:
+        return f"upload/{token}/seen-slice/{SLICE}.png?{words}"
     return f"upload/{token}/seen.png?{words}"
 
 

@@ -147,11 +147,10 @@ class Desk:
         return view.no_weights(getting, link, history="keep")
 
     def _getting(self, cell: Cell, ready: Readiness) -> dict[str, Any] | None:
-        """How to get the weights, where they are what is missing; what a volume is asked with never needs them."""
-        answers = ready.state == "ready"
-        if (answers and cell.data.ndim == 3) or not is_at_hand(cell.data, cell.size, self.roots):
+        """How to get the weights, where they are what is missing."""
+        if not is_at_hand(cell.data, cell.size, self.roots):
             return None
-        return extractors.getting(cell.spec, cell, self.roots, sampled=answers)
+        return extractors.getting(cell.spec, cell, self.roots, sampled=ready.state == "ready")
 
     def with_query(self, link: Link, *, label: int | None = None) -> Link:
         """The link itself where it names a query; otherwise with a test picture at random, of one class if asked.
@@ -173,7 +172,8 @@ class Desk:
     def query(self, link: Link) -> Query:
         """What is asked with; Unavailable where the link names nothing that is here."""
         if link.token is not None:
-            return UploadQuery(path=self.uploads.open(link.token).path)
+            upload = self.uploads.open(link.token)
+            return UploadQuery(path=upload.query_path(ndim=link.cell.data.ndim, size=link.cell.size))
         if link.item is None:
             raise Unavailable("There is no picture to ask with.", remedy="Sample a test picture or upload one.")
         return link.item

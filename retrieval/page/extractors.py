@@ -189,7 +189,7 @@ def _now(where: Cell, *, sampled: bool) -> str:
     if sampled:
         return (
             f"Test {noun} and cards can be asked with: their neighbours are stored. "
-            "A picture of your own cannot, since nothing here can embed it before the weights are at hand."
+            f"A {noun[:-1]} of your own cannot, since nothing here can embed it before the weights are at hand."
         )
     return (
         "It cannot answer yet: its weights are not on this machine, and no neighbours of it are stored for "

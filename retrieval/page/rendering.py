@@ -27,6 +27,11 @@ def png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def fullest_slice(volume: np.ndarray) -> int:
+    """The slice of a volume [D, H, W(, 3)] whose values vary most: the one with the most to see; ties to the first."""
+    return max(range(len(volume)), key=lambda z: float(volume[z].std()))
+
+
 def data_address(pixels: np.ndarray) -> str:
     """A picture as an address that holds it whole."""
     return f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"

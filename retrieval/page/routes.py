@@ -6,7 +6,7 @@ with a version in it shows never changes, so browsers may keep it for ever; what
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import unquote
 
 import numpy as np
@@ -28,7 +28,6 @@ from retrieval.page import extractors, questions, rendering
 from retrieval.page.desk import Desk
 from retrieval.page.link import Link, item_at, parse
 from retrieval.page.uploads import read_bounded
-from retrieval.page.view import fullest_slice
 
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 MOST_WORDS = 20_000
@@ -46,6 +45,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
         (f"/seen-slice/{seen}/{{z:int}}.png", _seen_slice),
         ("/upload/{token}/picture.png", _uploaded),
         ("/upload/{token}/seen.png", _uploaded_seen),
+        ("/upload/{token}/slice/{z:int}.png", _uploaded_slice),
+        ("/upload/{token}/seen-slice/{z:int}.png", _uploaded_seen),
         ("/extractors.json", _extractors),
         ("/answer.csv", _answer_csv),
         ("/answer.png", _answer_png),
@@ -144,8 +145,13 @@ def _uploaded(request: Request, *, desk: Desk) -> Response:
 def _uploaded_seen(request: Request, *, desk: Desk) -> Response:
     words = request.query_params
     where = cell(words.get("dataset", ""), _size(words.get("size")), words.get("encoder", ""), roots=desk.roots)
-    query = UploadQuery(path=desk.uploads.open(request.path_params["token"]).path)
-    return Response(rendering.png(search.sees(query, where, desk.roots)), media_type="image/png", headers=NEVER)
+    path = desk.uploads.open(request.path_params["token"]).query_path(ndim=where.data.ndim, size=where.size)
+    seen = search.sees(UploadQuery(path), where, desk.roots)
+    return _png(_one_slice(seen, request) if where.data.ndim == 3 else seen, NEVER)
+
+
+def _uploaded_slice(request: Request, *, desk: Desk) -> Response:
+    return _png(desk.uploads.open(request.path_params["token"]).drawn_slice(request.path_params["z"]), NEVER)
 
 
 def _answer_csv(request: Request, *, desk: Desk) -> Response:
@@ -174,7 +180,7 @@ def _flat(query: Query, link: Link, desk: Desk) -> np.ndarray:
     """A query or neighbour as one picture; of a volume its fullest slice."""
     if isinstance(query, ItemQuery):
         pixels = _item_pixels(link.cell, query, desk)
-        return pixels[fullest_slice(pixels)] if link.cell.data.ndim == 3 else pixels
+        return pixels[rendering.fullest_slice(pixels)] if link.cell.data.ndim == 3 else pixels
     with Image.open(desk.uploads.open(link.token or "").preview) as preview:
         return np.asarray(preview)
 
@@ -206,11 +212,11 @@ def _item_pixels(where: Cell, item: ItemQuery, desk: Desk) -> np.ndarray:
 
 
 def _one_slice(volume: np.ndarray, request: Request) -> np.ndarray:
-    z = request.path_params["z"]
+    z = request.path_params.get("z", -1)
     if not 0 <= z < len(volume):
         raise BadInput(f"This volume has no slice {z}.", remedy=f"Its slices are 0 to {len(volume) - 1}.")
     return volume[z]
 
 
-def _png(pixels: np.ndarray) -> Response:
-    return Response(rendering.png(pixels), media_type="image/png", headers=FOREVER)
+def _png(pixels: np.ndarray, headers: Mapping[str, str] = FOREVER) -> Response:
+    return Response(rendering.png(pixels), media_type="image/png", headers=headers)

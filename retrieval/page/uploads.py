@@ -1,4 +1,7 @@
-"""Pictures that visitors upload: kept for minutes, under names that nobody can guess, and deleted when asked."""
+"""Pictures and volumes that visitors upload: kept for minutes, under names that nobody can guess, deleted when asked.
+
+Of a file that may name a person (DICOM, NIfTI and their archives) only the grey levels are kept, never the file.
+"""
 
 import functools
 import re
@@ -9,29 +12,40 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from retrieval import artifacts
 from retrieval.errors import BadInput, Unavailable
-from retrieval.pictures.reading import MAX_BYTES, read_picture
+from retrieval.page import rendering
+from retrieval.pictures import arrays, item, reading
+from retrieval.pictures.decoded import MAX_VOLUME_BYTES, Picture, Volume, one_picture
 
 KEEP_MINUTES = 30
 PREVIEW_SIDE = 1024
+SLICE_SIDE = 256
 
 _TOKEN = re.compile(r"[0-9a-f]{32}")
+_PICTURE, _VOLUME, _SLICES = "picture.png", "volume.npz", "slices.npy"  # what is kept, whatever it was called
 _UNWANTED = re.compile(r"[^\w.() -]+")
 
 
 @dataclass(frozen=True)
 class Upload:
-    """An uploaded picture as it lies on disk.
+    """An uploaded picture or volume as it lies on disk.
 
     Attributes:
-        path: The file, byte by byte as it came.
+        path: What a dataset of pictures is asked with: the file as it came, or what was decoded of it.
         preview: The same picture as PNG, at most 1024 pixels a side.
         width, height: Of the picture, upright.
-        notes: Sentences on what was left out or changed when it was read.
+        notes: Sentences on what was left out or changed when it was read as a picture.
+        volume: What a dataset of volumes is asked with; None where it holds none.
+        shape: Of the volume [D, H, W]; all 0 where it holds none.
+        fullest: The slice of the volume with the most to see.
+        volume_notes: As notes, when it was read as a volume.
+        flaw: Why it holds no volume though it has several slices, and what to do; may be empty.
     """
 
     path: Path
@@ -39,11 +53,44 @@ class Upload:
     width: int
     height: int
     notes: tuple[str, ...]
+    volume: Path | None = None
+    shape: tuple[int, int, int] = (0, 0, 0)
+    fullest: int = 0
+    volume_notes: tuple[str, ...] = ()
+    flaw: tuple[str, ...] = ()
 
     @property
     def shrunk(self) -> bool:
         """Whether the preview is smaller than the picture."""
         return max(self.width, self.height) > PREVIEW_SIDE
+
+    @property
+    def slices_shrunk(self) -> bool:
+        """Whether the slices drawn are smaller than those of the volume."""
+        return max(self.shape[1:]) > SLICE_SIDE
+
+    def drawn_slice(self, number: int) -> np.ndarray:
+        """One slice of the volume to draw, uint8 [H, W] or [H, W, 3], at most 256 pixels a side; BadInput if none."""
+        if self.volume is None or not 0 <= number < self.shape[0]:
+            raise BadInput(f"This upload has no slice {number}.", remedy=f"It has {self.shape[0]} slices.")
+        return np.load(self.volume.with_name(_SLICES), mmap_mode="r")[number]
+
+    def query_path(self, *, ndim: int, size: int) -> Path:
+        """The file to ask a dataset with; BadInput where volumes are asked for and this holds none.
+
+        Of a volume the item of that size is made once and kept beside it, since it is asked for slice by slice.
+        """
+        if ndim == 2:
+            return self.path
+        if self.volume is None and self.flaw:
+            raise BadInput(self.flaw[0], remedy=self.flaw[1])
+        if self.volume is None:
+            raise one_picture("Your file")
+        path = self.volume.with_name(f"item-{size}.npz")
+        if not path.exists():
+            cube = item.make_volume_item(reading.read_volume(self.volume), size=size)
+            _write_volume(path, Volume(cube))
+        return path
 
 
 @dataclass(frozen=True)
@@ -84,6 +131,11 @@ class Uploads:
             width=about["width"],
             height=about["height"],
             notes=tuple(about["notes"]),
+            volume=place / "original" / _VOLUME if about["shape"] else None,
+            shape=tuple(about["shape"] or (0, 0, 0)),
+            fullest=about["fullest"],
+            volume_notes=tuple(about["volume_notes"]),
+            flaw=tuple(about["flaw"]),
         )
 
     def forget(self, token: str) -> None:
@@ -116,14 +168,22 @@ class Uploads:
 
     def _write(self, place: Path, data: bytes, name: str) -> None:
         place.mkdir(parents=True, mode=0o700)
-        path = place / "original" / name
-        artifacts.write_atomic(path, lambda stream: stream.write(data))
-        picture = read_picture(path)
-        small = picture.image.copy()
-        small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BOX)
-        artifacts.write_atomic(place / "preview.png", functools.partial(small.save, format="PNG", compress_level=3))
-        width, height = picture.image.size
-        about = {"name": name, "width": width, "height": height, "notes": list(picture.notes)}
+        found, volume = _decoded(data, name)
+        picture = found.middle() if isinstance(found, Volume) else found
+        kept = place / "original"
+        if reading.kind_of(data) == "raster":
+            artifacts.write_atomic(kept / name, lambda stream: stream.write(data))
+        elif isinstance(found, Volume):
+            name = _VOLUME
+            _write_volume(kept / name, found)
+        else:
+            name = _PICTURE
+            _write_png(kept / name, picture.image)
+        about = {"name": name, **_about(picture, volume), "flaw": list(getattr(found, "flaw", ()))}
+        _write_preview(place, picture)
+        if volume is not None:
+            _write_volume(kept / _VOLUME, volume)
+            artifacts.write_atomic(kept / _SLICES, functools.partial(np.save, arr=_small(volume.levels)))
         artifacts.write_json(place / "about.json", about)
 
     def _is_old(self, place: Path) -> bool:
@@ -144,11 +204,56 @@ def clean_name(name: str) -> str:
     return _UNWANTED.sub("", last).strip(". ")[-80:] or "picture"
 
 
-async def read_bounded(chunks: AsyncIterator[bytes], *, most: int = MAX_BYTES) -> bytes:
-    """All that arrives, at most 50 MB unless told otherwise; BadInput above."""
+async def read_bounded(chunks: AsyncIterator[bytes], *, most: int = MAX_VOLUME_BYTES) -> bytes:
+    """All that arrives, at most as much as a volume may have unless told otherwise; BadInput above."""
     data = bytearray()
     async for chunk in chunks:
         data += chunk
         if len(data) > most:
-            raise BadInput("This file is larger than 50 MB.", remedy="Upload a smaller copy of the picture.")
+            raise BadInput(f"This file is larger than {most >> 20} MB.", remedy="Upload a smaller copy of it.")
     return bytes(data)
+
+
+def _decoded(data: bytes, name: str) -> tuple[Picture | Volume, Volume | None]:
+    """What a file holds, and the volume in it if there is one: of a TIFF its pages, if it has several that fit."""
+    found = reading.decode(data, name=name)
+    if isinstance(found, Volume):
+        return found, None if found.flaw else found
+    if reading.kind_of(data) != "raster":
+        return found, None
+    try:
+        return found, reading.decode_volume(data, name=name)
+    except BadInput:  # one page, or pages that make no volume: it is a picture all the same
+        return found, None
+
+
+def _about(picture: Picture, volume: Volume | None) -> dict[str, Any]:
+    width, height = picture.image.size
+    said = {"width": width, "height": height, "notes": list(picture.notes)}
+    if volume is None:
+        return {**said, "shape": [], "fullest": 0, "volume_notes": []}
+    fullest = rendering.fullest_slice(volume.levels)
+    return {**said, "shape": list(volume.levels.shape[:3]), "fullest": fullest, "volume_notes": list(volume.notes)}
+
+
+def _small(levels: np.ndarray) -> np.ndarray:
+    """Slices to draw, each at most 256 pixels a side."""
+    factor = max(1.0, max(levels.shape[1:3]) / SLICE_SIDE)
+    if factor == 1:
+        return levels
+    shape = tuple(max(1, round(side / factor)) for side in levels.shape[2:0:-1])
+    return np.stack([np.asarray(Image.fromarray(plane).resize(shape, Image.Resampling.BOX)) for plane in levels])
+
+
+def _write_preview(place: Path, picture: Picture) -> None:
+    small = picture.image.copy()
+    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BOX)
+    _write_png(place / "preview.png", small)
+
+
+def _write_png(path: Path, image: Image.Image) -> None:
+    artifacts.write_atomic(path, functools.partial(image.save, format="PNG", compress_level=3))
+
+
+def _write_volume(path: Path, volume: Volume) -> None:
+    artifacts.write_atomic(path, lambda stream: np.savez(stream, **arrays.pack(volume)))

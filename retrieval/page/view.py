@@ -16,6 +16,7 @@ from retrieval.errors import RetrievalError
 from retrieval.page import addresses, extractors, jobs_tab, rendering, words
 from retrieval.page.link import Link, to_words
 from retrieval.page.uploads import Upload
+from retrieval.pictures.decoded import MAX_VOLUME_BYTES
 from retrieval.pictures.item import size_name
 from retrieval.protocols import PROTOCOLS
 from retrieval.roots import Roots
@@ -27,7 +28,6 @@ History = Literal["push", "replace", "keep"]
 # A picture up to 64 x 64 in colour travels inside the answer. Fetching each by its address made painted cards a third
 # slower, on a warm browser and server; larger ones are better fetched, and kept.
 INLINE_BYTES = 64 * 64 * 3
-VOLUMES_LATER = "Volumes of your own come later. For now, sample a test volume."
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,9 @@ def menus(keep_minutes: float) -> dict[str, Any]:
         "encoders": [extractors.offered(spec) for spec in ENCODERS],
         "domains": [list(pair) for pair in extractors.DOMAINS.items()],
         "protocols": [[protocol.name, protocol.title] for protocol in PROTOCOLS],
-        "volumes": VOLUMES_LATER,
-        "promise": f"Stays on this machine, deleted after {keep_minutes:.0f} minutes; not for diagnosis.",
+        "kinds": {str(ndim): kinds for ndim, kinds in words.FILE_KINDS.items()},
+        "most": MAX_VOLUME_BYTES,
+        "promise": words.promise(keep_minutes),
     }
 
 
@@ -108,7 +109,7 @@ def answered(
         "query": {
             "title": words.query_title(answer.query, answer.cell.data),
             "label": answer.query_label_name or "",
-            "notes": list(upload.notes) if upload else [],
+            "notes": _notes(upload, answer.cell),
             "original": asdict(figures[0]),
             "seen": asdict(figures[1]),
         },
@@ -124,7 +125,8 @@ def answered(
         "standing": standing,
         "unverified": not answer.verified,
         "files": {name: f"answer.{name}?{to_words(link, private=True)}" for name in ("csv", "png")},
-        "slices": gallery.images.shape[1] if answer.cell.data.ndim == 3 else 0,
+        "slices": max(gallery.images.shape[1], figures[0].slices) if answer.cell.data.ndim == 3 else 0,
+        "volume": bool(upload and upload.volume),
     }
 
 
@@ -163,7 +165,7 @@ def no_weights(getting: Mapping[str, Any], link: Link, *, history: History, noti
         "remedy": "",
         "compute": "",
         "getting": getting,
-        "instead": VOLUMES_LATER if link.cell.data.ndim == 3 else _own_needs_weights(link.cell),
+        "instead": _own_needs_weights(link.cell),
     }
 
 
@@ -177,15 +179,8 @@ def working(*, said: str, fraction: float | None) -> dict[str, Any]:
     return {"kind": "working", "said": said, "fraction": fraction}
 
 
-def fullest_slice(volume: np.ndarray) -> int:
-    """The slice of a volume [D, H, W] whose values vary most: the one with the most to see; ties to the first."""
-    return int(volume.reshape(len(volume), -1).std(axis=1).argmax())
-
-
 def no_upload(cell: Cell, readiness: Readiness) -> str:
     """Why a picture of the visitor's own cannot be asked with, where sampled ones can; empty where it can."""
-    if cell.data.ndim == 3:
-        return VOLUMES_LATER
     if readiness.state == "ready" and not readiness.uploads:
         bound = cell.spec.precision != "fp32"  # to a device, besides its weights
         return f"{readiness.message} {readiness.remedy}" if bound else _own_needs_weights(cell)
@@ -193,7 +188,8 @@ def no_upload(cell: Cell, readiness: Readiness) -> str:
 
 
 def _own_needs_weights(cell: Cell) -> str:
-    return f"Asking with your own picture needs the weights of {cell.spec.title}, which are not at hand."
+    noun = words.item_noun(cell.data)
+    return f"Asking with your own {noun} needs the weights of {cell.spec.title}, which are not at hand."
 
 
 def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
@@ -208,10 +204,10 @@ def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
         "about": f"{cell.data.about} {cell.spec.about}",
         "extractor": extractors.facts(cell.spec, cell.data),
         "getting": None,
-        "instead": VOLUMES_LATER if cell.data.ndim == 3 else "",
+        "instead": "",
         "first_upload": "",
         "sharing": (
-            "The link restores these settings, but not your picture: it cannot be part of a link."
+            "The link restores these settings, but not your upload: it cannot be part of a link."
             if link.uploaded
             else "The link restores this page."
         ),
@@ -228,11 +224,35 @@ def _query_figures(
         return original, _seen(cell, addresses.seen(cell, answer.query, addresses.version_of(split)), original)
     if upload is None or link.token is None:
         raise ValueError("an answer to an uploaded picture needs the upload")
-    size = words.pixels_of((upload.height, upload.width)) + (" (shown smaller)" if upload.shrunk else "")
-    original = Figure(
-        src=addresses.uploaded(link.token), alt="Your picture", size=size, width=upload.width, height=upload.height
-    )
+    original = _uploaded_volume(upload, link.token) if cell.data.ndim == 3 else _uploaded_picture(upload, link.token)
     return original, _seen(cell, addresses.uploaded_seen(cell, link.token), original)
+
+
+def _uploaded_picture(upload: Upload, token: str) -> Figure:
+    size = words.pixels_of((upload.height, upload.width)) + (" (shown smaller)" if upload.shrunk else "")
+    return Figure(
+        src=addresses.uploaded(token), alt="Your picture", size=size, width=upload.width, height=upload.height
+    )
+
+
+def _uploaded_volume(upload: Upload, token: str) -> Figure:
+    depth, height, width = upload.shape
+    size = words.voxels_of(upload.shape) + (" (shown smaller)" if upload.slices_shrunk else "")
+    return Figure(
+        src=addresses.uploaded_slice(token),
+        alt="Your volume",
+        size=size,
+        width=width,
+        height=height,
+        slices=depth,
+        fullest=upload.fullest,
+    )
+
+
+def _notes(upload: Upload | None, cell: Cell) -> list[str]:
+    if upload is None:
+        return []
+    return list(upload.notes if cell.data.ndim == 2 else upload.volume_notes)
 
 
 def _figure(cell: Cell, item: ItemQuery, split: Split, *, alt: str) -> Figure:
@@ -240,7 +260,7 @@ def _figure(cell: Cell, item: ItemQuery, split: Split, *, alt: str) -> Figure:
     volume = cell.data.ndim == 3
     pixels = np.asarray(split.images[item.index])
     height, width = pixels.shape[1:3] if volume else pixels.shape[:2]
-    size = f"{width} × {height} × {shape[1]} voxels" if volume else words.pixels_of((height, width))
+    size = words.voxels_of(shape[1:]) if volume else words.pixels_of((height, width))
     size += " (shown smaller)" if not volume and max(height, width) > rendering.MOST_SHOWN else ""
     small = not volume and pixels.nbytes <= INLINE_BYTES
     return Figure(
@@ -250,7 +270,7 @@ def _figure(cell: Cell, item: ItemQuery, split: Split, *, alt: str) -> Figure:
         width=width,
         height=height,
         slices=shape[1] if volume else 0,
-        fullest=fullest_slice(pixels) if volume else 0,
+        fullest=rendering.fullest_slice(pixels) if volume else 0,
     )
 
 

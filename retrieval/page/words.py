@@ -11,6 +11,10 @@ from retrieval.pictures.item import size_name
 DUPLICATE = {"exact": "exact duplicate", "near": "near duplicate"}
 NO_VOTE = "These pictures have no labels, so there is no vote."
 SPLIT = {"test": "test", "train": "gallery"}
+FILE_KINDS = {
+    2: "PNG, JPEG, TIFF, WebP, DICOM, NIfTI or npy; of a volume its middle slice.",
+    3: "NIfTI, npy, npz, a zip of DICOM slices, DICOM of many frames, or a TIFF of many pages.",
+}
 
 
 def percent(share: float) -> str:
@@ -29,6 +33,19 @@ def pixels_of(shape: Sequence[int]) -> str:
     return f"{shape[1]:,} × {shape[0]:,} pixels"
 
 
+def voxels_of(shape: Sequence[int]) -> str:
+    """The true size of a volume [D, H, W] in words, width first."""
+    return f"{shape[2]:,} × {shape[1]:,} × {shape[0]:,} voxels"
+
+
+def promise(keep_minutes: float) -> str:
+    """What becomes of an upload."""
+    return (
+        f"Stays on this machine, deleted after {keep_minutes:.0f} minutes; of DICOM and NIfTI files only the grey "
+        "levels are kept. Not for diagnosis."
+    )
+
+
 def item_noun(data: Dataset) -> str:
     """What one item of a dataset is called."""
     return "picture" if data.ndim == 2 else "volume"
@@ -38,7 +55,7 @@ def query_title(query: Query, data: Dataset) -> str:
     """What was asked with, for a heading."""
     if isinstance(query, ItemQuery):
         return f"{SPLIT[query.split].capitalize()} {item_noun(data)} {query.index}"
-    return "Your picture"
+    return f"Your {item_noun(data)}"
 
 
 def summary(answer: Answer) -> str:
@@ -101,7 +118,7 @@ def nearness_sentence(nearness: Nearness | None, answer: Answer) -> str:
     if nearness is None:
         return ""
     noun = item_noun(answer.cell.data)
-    owner = f"this {noun}" if isinstance(answer.query, ItemQuery) else "your picture"
+    owner = f"this {noun}" if isinstance(answer.query, ItemQuery) else f"your {noun}"
     if nearness.beyond:
         return (
             f"Nothing here looks like {owner}: its first neighbour is farther away than those of more than "

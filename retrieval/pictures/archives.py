@@ -1,13 +1,16 @@
-"""What a zip archive may hold before any of it is unpacked. Nothing is ever written where an archive says."""
+"""What an archive may hold before any of it is unpacked. Nothing is ever written where an archive says."""
 
+import gzip
+import io
 import re
 import stat
 import zipfile
 from collections.abc import Sequence
 
 from retrieval.errors import BadInput
-from retrieval.pictures.decoded import MAX_PLANES, MAX_VOLUME_BYTES
+from retrieval.pictures.decoded import DAMAGE, MAX_PLANES, MAX_VOLUME_BYTES
 
+GZIP = b"\x1f\x8b"
 MOST_UNPACKED = 2 * MAX_VOLUME_BYTES
 MOST_MEMBERS = 2 * MAX_PLANES
 
@@ -27,6 +30,27 @@ def check_members(members: Sequence[zipfile.ZipInfo], called: str) -> None:
         _check_member(member, called)
     if sum(member.file_size for member in members) > MOST_UNPACKED:
         raise _refused(called, f"is larger than {MOST_UNPACKED >> 20} MB when it is unpacked")
+
+
+def unpack_gzip(data: bytes, *, called: str) -> bytes:
+    """What a gzip archive holds, up to the bound of archives.
+
+    Raises:
+        BadInput: It is damaged, or holds too much.
+    """
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            unpacked = stream.read(MOST_UNPACKED + 1)
+    except DAMAGE as error:
+        raise BadInput(
+            f"{called} is a gzip archive that is damaged or cut short.", remedy="Copy or save it again."
+        ) from error
+    if len(unpacked) > MOST_UNPACKED:
+        raise BadInput(
+            f"{called} is larger than {MOST_UNPACKED >> 20} MB when it is unpacked.",
+            remedy="Crop it, or send one time point of it.",
+        )
+    return unpacked
 
 
 def _check_member(member: zipfile.ZipInfo, called: str) -> None:

@@ -1,6 +1,7 @@
 """What a decoded file is: a picture or a volume, in 8 bits, with what was said on the way; and the bounds of both."""
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ DAMAGE = (
     struct.error,
     zlib.error,
     zipfile.BadZipFile,
+    tokenize.TokenError,  # from the head of a .npy, which is a Python literal
     Image.DecompressionBombError,
     Warning,
 )

@@ -13,8 +13,8 @@ from retrieval.errors import BadInput
 from retrieval.pictures import dicom_grey
 from retrieval.pictures.archives import check_members
 from retrieval.pictures.axes import checked_spacing, to_axial
-from retrieval.pictures.decoded import CUBES, DAMAGE, MAX_PIXELS, MAX_VOLUME_BYTES, Picture, Volume
-from retrieval.pictures.dicom_header import is_dicom, read_header
+from retrieval.pictures.decoded import CUBES, MAX_PIXELS, MAX_VOLUME_BYTES, Picture, Volume
+from retrieval.pictures.dicom_header import damage, is_dicom, read_header
 from retrieval.pictures.dicom_pixels import GREY, stored_frames
 from retrieval.pictures.dicom_space import Stack, place_of, stack
 
@@ -53,12 +53,14 @@ def decode_dicom(data: bytes, *, called: str) -> Picture | Volume:
             return _volume(slices, ())
         levels, notes = _levels(slices, (0,))
         return Picture(Image.fromarray(levels[0]), notes)
-    except DAMAGE:
+    except damage():
         raise _damaged(called) from None  # what a reader raises may quote a value of the file
 
 
-def decode_series(data: bytes, *, called: str) -> Volume:
-    """The DICOM slices of a zip archive as one volume. Files of other kinds in it are left out, and counted in a note.
+def decode_series(data: bytes, *, called: str) -> Picture | Volume:
+    """The DICOM slices of a zip archive as one volume, or its only file as what it is.
+
+    Files of other kinds in it are left out, and counted in a note.
 
     Raises:
         BadInput: The archive is not one series of slices that lie in equal steps, or is not to be trusted.
@@ -66,23 +68,25 @@ def decode_series(data: bytes, *, called: str) -> Volume:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _series(archive, called)
-    except DAMAGE:
+    except damage():
         raise BadInput(
             f"{called} is a zip archive that is damaged, or one of its files is.",
             remedy="Pack the slices of one series again, and try that archive.",
         ) from None
 
 
-def _series(archive: zipfile.ZipFile, called: str) -> Volume:
+def _series(archive: zipfile.ZipFile, called: str) -> Picture | Volume:
     members = [member for member in archive.infolist() if not member.is_dir()]
     check_members(members, called)
     files = {member.filename: archive.read(member) for member in members}
     slices = [data for name, data in files.items() if is_dicom(data) and not name.endswith(_LISTING)]
-    if len(slices) < 2:
+    if not slices:
         raise BadInput(
-            f"{called} is a zip archive with {len(slices) or 'no'} DICOM slice{'s' * (not slices)} in it.",
-            remedy="Pack the slices of one series, or choose the file itself.",
+            f"{called} is a zip archive without DICOM files in it.",
+            remedy="Pack the DICOM slices of one series, or choose the file in it.",
         )
+    if len(slices) == 1:
+        return decode_dicom(slices[0], called=called)
     left = len(files) - len(slices)
     notes = (f"Of the archive {left:,} other files are left out.",) if left else ()
     volume = _volume(_together([_slices_of(data, called) for data in slices], called), notes)

@@ -84,8 +84,8 @@ def _number(value: Any) -> float | None:
 
 def _plain_bytes(planes: Sequence[Plane], header: Any) -> bool:
     """Whether the stored values are 8-bit grey levels already."""
-    eight = header.get("BitsStored") == 8 and not _signed(header) and "PixelData" not in header
-    return bool(eight) and all(plane.as_stored for plane in planes)
+    eight = header.get("BitsStored") == 8 and planes[0].stored.dtype == np.uint8
+    return eight and all(plane.as_stored for plane in planes)
 
 
 def _signed(header: Any) -> bool:

@@ -8,7 +8,7 @@ import zlib
 from typing import Any
 
 from retrieval.errors import BadInput
-from retrieval.pictures.decoded import MAX_VOLUME_BYTES
+from retrieval.pictures.decoded import DAMAGE, MAX_VOLUME_BYTES
 
 PREFIX = b"DICM"
 PREFIX_AT = 128
@@ -93,6 +93,13 @@ def read_header(data: bytes, *, called: str) -> Any:
         )
     _name_syntax(header)
     return header
+
+
+def damage() -> tuple[type[Exception], ...]:
+    """All that pydicom was seen to raise on damaged files, to be caught."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (*DAMAGE, BytesLengthException, InvalidDicomError)
 
 
 def hush() -> None:

@@ -1,5 +1,6 @@
 """The stored frames of a DICOM file: bounded first, then decoded by pydicom with the decoder that suits each syntax."""
 
+import itertools
 import re
 import struct
 from collections.abc import Iterator
@@ -8,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from retrieval.errors import BadInput
+from retrieval.pictures import dicom_jpeg
 from retrieval.pictures.decoded import check_voxels
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 PALETTE = "PALETTE COLOR"
 
 # The first of these that can do a syntax is used, and no other is tried on what it refuses.
-_PLUGINS = ("pillow", "pyjpegls", "pylibjpeg", "gdcm")
+_PLUGINS = (dicom_jpeg.PLUGIN, "pyjpegls", "pylibjpeg", "pillow")
 # The start of frame of JPEG and JPEG-LS, and the size marker of a JPEG 2000 codestream.
 _START_OF_FRAME = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]")
 _CODESTREAM = b"\xff\x4f\xff\x51"
@@ -76,6 +78,8 @@ def _decoder(syntax: Any, called: str) -> Any:
         decoder = get_decoder(syntax)
     except NotImplementedError:
         decoder = None
+    else:
+        dicom_jpeg.add_to(decoder)
     if decoder is None or not decoder.is_available:
         raise BadInput(
             f"{called} is compressed in a way that is not read here (transfer syntax {_plain_name(syntax)}).",
@@ -111,11 +115,8 @@ def _streams(header: Any, count: int) -> Iterator[bytes]:
     offsets = None
     if "ExtendedOffsetTable" in header and "ExtendedOffsetTableLengths" in header:
         offsets = (header.ExtendedOffsetTable, header.ExtendedOffsetTableLengths)
-    for number, stream in enumerate(
-        generate_frames(header.PixelData, number_of_frames=count, extended_offsets=offsets)
-    ):
-        if number < count:
-            yield stream
+    frames = generate_frames(header.PixelData, number_of_frames=count, extended_offsets=offsets)
+    yield from itertools.islice(frames, count)
 
 
 def _coded_size(stream: bytes) -> tuple[int, int] | None:

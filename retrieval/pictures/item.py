@@ -1,4 +1,4 @@
-"""A picture -> an item of a dataset: what a search compares, the same for the command line and the page."""
+"""A picture or volume -> an item of a dataset: what a search compares, the same for the command line and the page."""
 
 from pathlib import Path
 from typing import Protocol
@@ -7,7 +7,9 @@ import numpy as np
 from PIL import Image
 
 from retrieval.errors import BadInput
-from retrieval.pictures.reading import read_picture
+from retrieval.pictures.decoded import Volume
+from retrieval.pictures.reading import read_picture, read_volume
+from retrieval.pictures.resampling import resize_box
 
 AS_THEY_ARE = 0
 """The size of pictures that are neither cropped nor resized."""
@@ -45,7 +47,11 @@ def make_item(picture: Image.Image, *, dataset: ItemForm, size: int) -> np.ndarr
     Raises:
         BadInput: the dataset holds volumes.
     """
-    _refuse_volumes(dataset)
+    if dataset.ndim == 3:
+        raise BadInput(
+            f"{dataset.title} holds volumes, and this is a picture.",
+            remedy="Ask with a volume, or choose a dataset of pictures.",
+        )
     pixels = np.asarray(picture.convert("L" if dataset.channels == 1 else "RGB"))
     if size == AS_THEY_ARE:
         return np.array(pixels)
@@ -55,18 +61,49 @@ def make_item(picture: Image.Image, *, dataset: ItemForm, size: int) -> np.ndarr
     return np.array(square)
 
 
+def make_volume_item(volume: Volume, *, size: int) -> np.ndarray:
+    """Make a volume what the volumes of datasets are: grey, a cube of space, `size` voxels a side.
+
+    The cube is cut from the middle: its edge, in millimetres, is the shortest of the volume's three. An edge of whole
+    voxels is cut at whole ones (of an odd number too many, the extra one goes from the end), any other exactly. Then
+    PIL's bicubic resampling along each axis, with antialiasing where it shrinks, in floats that are rounded once. A
+    volume of cubes that has the right size is left untouched.
+
+    Returns:
+        uint8 [size, size, size].
+    """
+    grey = volume.levels if volume.levels.ndim == 3 else _luminance(volume.levels)
+    edge = min(count * side for count, side in zip(grey.shape, volume.spacing, strict=True))
+    boxes = [_middle(count, edge / side) for count, side in zip(grey.shape, volume.spacing, strict=True)]
+    return resize_box(grey, boxes, size)
+
+
 def read_item(path: Path, *, dataset: ItemForm, size: int) -> np.ndarray:
-    """`make_item` of a picture file; whoever wants the notes as well calls `read_picture` and `make_item`."""
-    _refuse_volumes(dataset)
-    return make_item(read_picture(path).image, dataset=dataset, size=size)
+    """The item of a picture or volume file, by `make_item` or `make_volume_item`."""
+    return read_noted_item(path, dataset=dataset, size=size)[0]
 
 
-def _refuse_volumes(dataset: ItemForm) -> None:
+def read_noted_item(path: Path, *, dataset: ItemForm, size: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The item of a file, and the notes on how it was read."""
     if dataset.ndim == 3:
-        raise BadInput(
-            f"{dataset.title} holds volumes, and a volume of your own cannot be the query yet.",
-            remedy="Sample one of its test volumes instead, or choose a dataset of pictures.",
-        )
+        volume = read_volume(path)
+        return make_volume_item(volume, size=size), volume.notes
+    picture = read_picture(path)
+    return make_item(picture.image, dataset=dataset, size=size), picture.notes
+
+
+def _luminance(levels: np.ndarray) -> np.ndarray:
+    return np.stack([np.asarray(Image.fromarray(np.ascontiguousarray(plane)).convert("L")) for plane in levels])
+
+
+def _middle(count: int, length: float) -> tuple[float, float]:
+    """Where a stretch of this many voxels lies in the middle of `count`: from, to."""
+    whole = round(length)
+    if abs(length - whole) < 1e-6 * count:
+        start = (count - whole) // 2
+        return float(start), float(start + whole)
+    start = (count - length) / 2
+    return start, start + length
 
 
 def _centre_square(pixels: np.ndarray) -> np.ndarray:

@@ -1,7 +1,5 @@
 """NIfTI files, packed or not -> a picture or a volume in the canonical orientation."""
 
-import gzip
-import io
 import math
 import struct
 from typing import Any
@@ -12,7 +10,6 @@ from retrieval.errors import BadInput
 from retrieval.pictures.axes import checked_spacing, to_axial
 from retrieval.pictures.decoded import (
     DAMAGE,
-    MAX_VOLUME_BYTES,
     Picture,
     Volume,
     check_voxels,
@@ -20,12 +17,9 @@ from retrieval.pictures.decoded import (
 )
 from retrieval.pictures.intensities import Plane, Window, draw, eight_bit, own_range, range_note
 
-GZIP = b"\x1f\x8b"
-
 _MAGICS = {(344, b"n+1\0"): "Nifti1Image", (4, b"n+2\0\r\n\x1a\n"): "Nifti2Image"}
 _PAIRS = ((344, b"ni1\0"), (4, b"ni2\0\r\n\x1a\n"))
 _ANALYZE_HEADER = 348
-_LOOK = 544  # bytes that tell every kind of header
 _COLOUR = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 
@@ -37,31 +31,6 @@ def nifti_kind(data: bytes) -> str | None:
         return "part"
     sizes = [struct.unpack(order, data[:4])[0] for order in ("<i", ">i")] if len(data) >= _ANALYZE_HEADER else []
     return "part" if _ANALYZE_HEADER in sizes else None
-
-
-def unpack_gzip(data: bytes, *, called: str) -> bytes:
-    """What a gzip archive holds, where it is a NIfTI file of a bounded size.
-
-    Raises:
-        BadInput: It is damaged, holds something else, or too much.
-    """
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
-            head = stream.read(_LOOK)
-            if nifti_kind(head) is None:
-                raise BadInput(
-                    f"{called} is a gzip archive with something else than a NIfTI volume in it.",
-                    remedy="Unpack it, and choose the file in it.",
-                )
-            unpacked = head + stream.read(2 * MAX_VOLUME_BYTES + 1 - len(head))
-    except DAMAGE as error:
-        raise _damaged(called) from error
-    if len(unpacked) > 2 * MAX_VOLUME_BYTES:
-        raise BadInput(
-            f"{called} is larger than {2 * MAX_VOLUME_BYTES >> 20} MB when it is unpacked.",
-            remedy="Crop it, or send one time point of it.",
-        )
-    return unpacked
 
 
 def decode_nifti(data: bytes, *, called: str) -> Picture | Volume:

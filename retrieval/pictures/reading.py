@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from retrieval.errors import BadInput
-from retrieval.pictures import arrays, dicom, dicom_header, nifti, rasters
+from retrieval.pictures import archives, arrays, dicom, dicom_header, nifti, rasters
 from retrieval.pictures.decoded import MAX_BYTES, MAX_PIXELS, MAX_VOLUME_BYTES, Picture, Volume, one_picture
 from retrieval.pictures.rasters import FORMATS
 
@@ -86,9 +86,13 @@ def decode(data: bytes, *, name: str) -> Picture | Volume:
     if kind is None:
         raise _not_a_picture(called, data)
     if kind == "gzip":
-        data = nifti.unpack_gzip(data, called=called)
-    if len(data) > 2 * MAX_VOLUME_BYTES:
-        raise _too_large(called)
+        data = archives.unpack_gzip(data, called=called)
+        kind = kind_of(data)
+        if kind not in ("nifti", "dicom", "npy"):
+            raise BadInput(
+                f"{called} is a gzip archive with something else than a NIfTI or DICOM file in it.",
+                remedy="Unpack it, and choose the file in it.",
+            )
     return _DECODERS[kind](data, called=called)
 
 
@@ -100,7 +104,7 @@ def kind_of(data: bytes) -> Kind | None:
         return "raster"
     if data.startswith(arrays.NPY):
         return "npy"
-    if data.startswith(nifti.GZIP):
+    if data.startswith(archives.GZIP):
         return "gzip"
     if data.startswith(dicom.ZIP):
         return "npz" if arrays.begins_npz(data) else "zip"
@@ -133,7 +137,6 @@ _DECODERS: dict[str, Callable[..., Picture | Volume]] = {
     "raster": rasters.decode_raster,
     "dicom": dicom.decode_dicom,
     "nifti": nifti.decode_nifti,
-    "gzip": nifti.decode_nifti,
     "npy": arrays.decode_npy,
     "npz": arrays.decode_npz,
     "zip": dicom.decode_series,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import volume_files as files
 from PIL import Image
 
 from retrieval.datasets.phantoms_literals import PHANTOMS_2D, PHANTOMS_3D
@@ -75,11 +76,20 @@ def test_reading_a_file_does_the_same(tmp_path: Path):
         assert np.array_equal(read_item(path, dataset=dataset, size=28), make_item(picture, dataset=dataset, size=28))
 
 
-def test_a_volume_as_query_is_refused_with_what_works(tmp_path: Path):
+def test_a_picture_is_no_query_for_volumes(tmp_path: Path):
+    path = tmp_path / "query.png"
+    Image.new("L", (4, 4)).save(path)
     for ask in (
         lambda: make_item(Image.new("L", (4, 4)), dataset=PHANTOMS_3D, size=28),
-        lambda: read_item(tmp_path / "absent.nii", dataset=PHANTOMS_3D, size=28),
+        lambda: read_item(path, dataset=PHANTOMS_3D, size=28),
     ):
         with pytest.raises(BadInput, match="volume") as refusal:
             ask()
-        assert "Sample one of its test volumes" in refusal.value.remedy
+        assert "dataset of pictures" in refusal.value.remedy
+
+
+def test_a_volume_file_is_the_item_of_either_kind_of_dataset(tmp_path: Path):
+    levels = np.random.default_rng(4).integers(0, 256, (9, 9, 9), dtype=np.uint8)
+    path = files.write(tmp_path, "query.nii", files.axial_nifti(levels))
+    assert np.array_equal(read_item(path, dataset=PHANTOMS_3D, size=9), levels)
+    assert np.array_equal(read_item(path, dataset=GREY, size=9), levels[4])

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from retrieval.errors import BadInput
-from retrieval.pictures import reading
+from retrieval.pictures import intensities, rasters, reading
 from retrieval.pictures.reading import Picture, read_picture
 
 RAMP = np.arange(256, dtype=np.int64).reshape(16, 16)  # what every deep grey ramp below must become
@@ -122,9 +122,9 @@ def test_the_transparent_value_of_a_deep_picture_is_left_out(read):
 
 def test_scaling_does_not_depend_on_the_blocks_it_is_worked_in(monkeypatch):
     values = np.random.default_rng(3).integers(0, 65536, (50, 7))
-    whole = reading._scale_by_range(values, clear=None)[0]
-    monkeypatch.setattr(reading, "_BLOCK_PIXELS", 20)
-    assert np.array_equal(reading._scale_by_range(values, clear=None)[0], whole)
+    whole = intensities.draw([intensities.Plane(values)])
+    monkeypatch.setattr(intensities, "_BLOCK_PIXELS", 20)
+    assert np.array_equal(intensities.draw([intensities.Plane(values)]), whole)
     exact = (values - values.min()) * 255 / (values.max() - values.min())
     assert np.abs(whole - exact).max() <= 0.5
 
@@ -249,7 +249,7 @@ def test_of_several_frames_the_first_is_used(read, kind):
 
 
 def test_frames_of_a_long_file_are_not_counted(read, monkeypatch):
-    monkeypatch.setattr(reading, "_COUNTED_BYTES", 10)
+    monkeypatch.setattr(rasters, "_COUNTED_BYTES", 10)
     frames = [Image.new("L", (6, 4), value) for value in (1, 99)]
     data = encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
     assert read(data).notes == ("Only the first of several frames is used.",)

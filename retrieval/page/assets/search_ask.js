@@ -7,6 +7,7 @@ let asked = 0; // how many questions were sent; only the answer to the last one 
 let slow = 0;
 let shownSearch = ''; // the address and the words of what is shown
 let shownWords = '';
+let ownVolume = ''; // the upload that a dataset of volumes can be asked with too
 
 const dataset = () => menus.datasets.find((one) => one.name === controls.dataset.value);
 
@@ -45,7 +46,7 @@ function idle() {
 
 function query() {
   const {item, upload} = question;
-  if (upload && dataset().ndim === 2) return {upload};
+  if (upload && (dataset().ndim === 2 || upload === ownVolume)) return {upload};
   return item && question.dataset === controls.dataset.value ? {item} : {sample: ''};
 }
 
@@ -80,7 +81,11 @@ function fillFitting(words) {
   controls.index.placeholder = `0 to ${data.test - 1}`;
   const noun = data.ndim === 3 ? 'volume' : 'picture';
   say('#sample-heading', `Ask with a test ${noun}`);
-  drawOwn(data.ndim === 3 ? menus.volumes : '');
+  say('#upload-heading', `Ask with your own ${noun}`);
+  say('.drop strong', `Choose a ${noun}`);
+  say('.forget', `Forget this ${noun}`);
+  say('.kinds', menus.kinds[data.ndim]);
+  drawOwn('');
 }
 
 // Asking with a picture of one's own, or a sentence that says why that cannot be.

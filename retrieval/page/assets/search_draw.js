@@ -35,6 +35,7 @@ function drawFrame() {
   say('.about', value.about);
   say('.notice', value.notice);
   find('.forget').hidden = !value.token;
+  if (value.volume) ownVolume = value.token;
   drawOwn(value.instead);
   drawExtractor(value);
   say('.first-upload', value.first_upload);

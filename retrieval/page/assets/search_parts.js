@@ -33,6 +33,7 @@ function drawn(figure) {
     img.dataset.address = figure.src;
     img.dataset.slices = figure.slices;
     img.dataset.fullest = figure.fullest;
+    img.dataset.named = figure.alt;
   }
   img.src = figure.slices ? figure.src.replace('{z}', figure.fullest) : figure.src;
   return img;

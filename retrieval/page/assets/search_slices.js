@@ -10,12 +10,21 @@ function showSlice(slice) {
   const last = Number(sliders[0].max);
   shown = slice;
   const share = slice === null || last === 0 ? null : slice / last;
-  for (const img of all('img[data-slices]')) img.src = img.dataset.address.replace('{z}', sliceOf(img, share));
+  for (const img of all('img[data-slices]')) turnTo(img, sliceOf(img, share));
   for (const output of all('.slices output')) {
     output.textContent = slice === null ? 'each at its fullest slice' : `${slice + 1} of ${last + 1}`;
   }
-  if (slice !== null) for (const slider of sliders) slider.value = slice;
+  for (const slider of sliders) {
+    if (slice !== null) slider.value = slice;
+    slider.setAttribute('aria-valuetext', slice === null ? 'each at its fullest slice' : `slice ${slice + 1} of ${last + 1}`);
+  }
   if (share !== null) fetchAhead(slice, last);
+}
+
+// What is seen of a volume is also said: which slice, and of how many.
+function turnTo(img, slice) {
+  img.src = img.dataset.address.replace('{z}', slice);
+  img.alt = [img.dataset.named, `slice ${slice + 1} of ${img.dataset.slices}`].filter(Boolean).join(', ');
 }
 
 // The slices around the one shown are fetched before they are asked for; the browser then keeps them for good.

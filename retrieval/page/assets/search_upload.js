@@ -1,19 +1,18 @@
-// A picture of the visitor's own: chosen, dropped or pasted, sent as it is, and forgotten when asked.
-const MOST_BYTES = 50 * 1024 * 1024;
+// A picture or volume of the visitor's own: chosen, dropped or pasted, sent as it is, and forgotten when asked.
 const drop = find('.drop');
 const chooser = find('.drop input');
 say('.promise', menus.promise);
 
 async function send(file) {
   say('.refusal', '');
-  if (file.size > MOST_BYTES) return say('.refusal', `“${file.name}” is larger than 50 MB. Upload a smaller copy of the picture.`);
-  busy('Reading your picture…');
+  if (file.size > menus.most) return say('.refusal', `“${file.name}” is larger than ${menus.most / 2 ** 20} MB. Upload a smaller copy of it.`);
+  busy('Reading your file…');
   const reply = await put(file);
   if (!reply.token) {
     idle();
     return say('.refusal', `${reply.message} ${reply.remedy}`);
   }
-  ask({...settings(), upload: reply.token}, {eager: true, show: true, said: 'Searching… the first picture takes longer, while the extractor loads.'});
+  ask({...settings(), upload: reply.token}, {eager: true, show: true, said: 'Searching… the first one takes longer, while the extractor loads.'});
 }
 
 async function put(file) {
@@ -22,7 +21,7 @@ async function put(file) {
     const reply = await fetch(`upload?name=${encodeURIComponent(file.name)}`, {method: 'PUT', body: file, headers: {'Content-Type': type}});
     return await reply.json();
   } catch {
-    return {message: 'The picture could not be sent.', remedy: 'Check that the server still runs, then try again.'};
+    return {message: 'The file could not be sent.', remedy: 'Check that the server still runs, then try again.'};
   }
 }
 
