@@ -3,13 +3,11 @@
 import contextlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 from retrieval import search
-from retrieval.answers import UploadQuery
 from retrieval.cells import Cell, cell
-from retrieval.cli import documents
+from retrieval.cli import archives, documents
 from retrieval.cli.answering import error_document, refusals, share_on_stderr
 from retrieval.datasets.catalogue import datasets
 from retrieval.encoders.catalogue import ENCODERS
@@ -19,8 +17,12 @@ from retrieval.protocols import PROTOCOLS
 from retrieval.roots import Roots
 
 
-def ask(images: Sequence[Path], address: Mapping[str, Any], roots: Roots, *, k: int) -> dict[str, Any]:
-    """The document of `search`: an entry for each file, in order; `error` beside them if nothing could begin."""
+def ask(images: Sequence[str], address: Mapping[str, Any], roots: Roots, *, k: int) -> dict[str, Any]:
+    """The document of `search`: an entry for each file, in order; `error` beside them if nothing could begin.
+
+    Args:
+        images: Paths, or pictures in archives as `archives.upload` takes them.
+    """
     with contextlib.redirect_stdout(sys.stderr):
         try:
             with refusals():
@@ -29,7 +31,7 @@ def ask(images: Sequence[Path], address: Mapping[str, Any], roots: Roots, *, k: 
                 search.prepare(asked, roots, progress=share_on_stderr())
         except RetrievalError as error:
             why = error_document(error)
-            return {**address, "error": why, "queries": [documents.refused(str(image), why) for image in images]}
+            return {**address, "error": why, "queries": [documents.refused(image, why) for image in images]}
         return {**address, "queries": [_query(image, asked, roots, k) for image in images]}
 
 
@@ -51,9 +53,9 @@ def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) 
             raise UnknownName(kind, name, known[kind])
 
 
-def _query(image: Path, asked: Cell, roots: Roots, k: int) -> dict[str, Any]:
+def _query(image: str, asked: Cell, roots: Roots, k: int) -> dict[str, Any]:
     try:
         with refusals():
-            return documents.answer(str(image), search.find(UploadQuery(image), asked, roots, k=k))
+            return documents.answer(image, search.find(archives.upload(image), asked, roots, k=k))
     except RetrievalError as error:
-        return documents.refused(str(image), error_document(error))
+        return documents.refused(image, error_document(error))

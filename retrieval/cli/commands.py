@@ -4,7 +4,6 @@ import logging
 import sys
 from dataclasses import asdict
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -215,7 +214,13 @@ def evaluate(
 
 @app.command()
 def search(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture or volume files.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...",
+            help="Picture or volume files; or dicomweb:URL#UID, a picture in a DICOMweb archive by its SOPInstanceUID.",
+        ),
+    ],
     dataset: DatasetName,
     encoder: EncoderName,
     size: Size = None,

@@ -93,7 +93,7 @@ def _planes(pixels: np.ndarray) -> list[np.ndarray]:
 def _glyphs(grey: np.ndarray, raising: int) -> _Glyphs:
     """Strokes on flat ground."""
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (_STROKE, _STROKE))
-    strokes = cv2.compare(cv2.morphologyEx(grey, raising, kernel), _CONTRAST, cv2.CMP_GE)
+    strokes = (cv2.morphologyEx(grey, raising, kernel) >= _CONTRAST).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(strokes, connectivity=8)
     left, top, width, height, area = stats.T
     fitting = (height >= _LOWEST) & (height <= _HIGHEST) & (width <= _LONGEST * height)

@@ -71,26 +71,28 @@ class Volume:
         spacing: Millimetres (or any one unit) from slice to slice, row to row and column to column.
         notes: As a Picture's.
         flaw: Why its slices make no volume, and what to do; empty where they do. The middle one is a picture anyway.
+        burned_in: As a Picture's.
     """
 
     levels: np.ndarray
     spacing: Spacing = CUBES
     notes: tuple[str, ...] = ()
     flaw: tuple[str, ...] = ()
+    burned_in: bool = False
 
     def middle(self) -> Picture:
         """Its middle slice (of an even number the later one) as a picture, with a note that says so."""
         count = len(self.levels)
         note = f"Only the middle one of its {count:,} slices is used."
         image, more = _square(Image.fromarray(np.ascontiguousarray(self.levels[count // 2])), self.spacing[1:])
-        return Picture(image, (note, *more, *self.notes))
+        return Picture(image, (note, *more, *self.notes), self.burned_in)
 
 
 def picture_or_volume(volume: Volume) -> Picture | Volume:
     """A volume of one slice is a picture."""
     if len(volume.levels) > 1:
         return volume
-    return Picture(Image.fromarray(np.ascontiguousarray(volume.levels[0])), volume.notes)
+    return Picture(Image.fromarray(np.ascontiguousarray(volume.levels[0])), volume.notes, volume.burned_in)
 
 
 def one_picture(called: str) -> BadInput:

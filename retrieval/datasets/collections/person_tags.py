@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retrieval.errors import BadInput, UnknownName
-from retrieval.pictures.decoded import DAMAGE
-from retrieval.pictures.dicom_header import hush
+from retrieval.pictures.dicom_header import damage, hush
 
 # The attributes of a patient (group 0010) that many people share.
 _SHARED = frozenset(
@@ -90,8 +89,7 @@ def keyword_of(text: str) -> str:
         return keyword
     if re.fullmatch(r"[A-Za-z0-9]{1,80}", text) and datadict.tag_for_keyword(text) is not None:
         return text
-    keywords = [entry[4] for entry in datadict.DicomDictionary.values() if entry[4]]
-    near = difflib.get_close_matches(text[:80], keywords, n=3, cutoff=0.7)
+    near = difflib.get_close_matches(text[:80], datadict.keyword_dict, n=3, cutoff=0.7)
     raise UnknownName("attribute in DICOM's dictionary", text[:80], near or ["Modality", "StudyDate", "..."])
 
 
@@ -119,7 +117,7 @@ def label_keyword(text: str) -> str:
         raise BadInput(
             f"{keyword} tells of a person and cannot be a label.", remedy="Choose another, such as BodyPartExamined."
         )
-    if datadict.dictionary_VR(datadict.tag_for_keyword(keyword)) != "CS" and keyword not in _SAFE_TEXTS:
+    if datadict.dictionary_VR(keyword) != "CS" and keyword not in _SAFE_TEXTS:
         raise BadInput(
             f"{keyword} is no code from a list: a date, a number or free text, in which people write names as well.",
             remedy="Choose a code string, such as BodyPartExamined, Modality or ViewPosition.",
@@ -139,7 +137,7 @@ def told(data: bytes, *, key: str, label_tag: str | None) -> Told:
     """
     import pydicom
 
-    asked = [*_ASKED, label_tag] if label_tag else list(_ASKED)
+    asked: list[Any] = [*_ASKED, label_tag] if label_tag else [*_ASKED]
     hush()
     try:
         header = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=asked)
@@ -149,7 +147,7 @@ def told(data: bytes, *, key: str, label_tag: str | None) -> Told:
             group=_group(header, key),
             burned_in=_text(header, "BurnedInAnnotation").upper() == "YES",
         )
-    except DAMAGE:
+    except damage():
         # What was raised may quote a value of the file.
         raise BadInput("The attributes of the file cannot be read.", remedy="Copy or export it again.") from None
 
