@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -42,6 +42,7 @@ class Orthanc:
     folder: Path
     port: int
     process: subprocess.Popen | None = None
+    files: dict[str, bytes] = field(default_factory=dict)  # what a test has put into it, by SOPInstanceUID
 
     @property
     def log(self) -> Path:

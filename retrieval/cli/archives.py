@@ -1,5 +1,6 @@
 """A query of the command line that lies in a DICOMweb archive: fetched into memory, and kept nowhere."""
 
+import re
 from pathlib import Path
 
 from retrieval.answers import UploadQuery
@@ -7,6 +8,11 @@ from retrieval.datasets.collections.archive_address import is_address, parse_pic
 from retrieval.datasets.collections.dicomweb import Archive, Withheld
 from retrieval.errors import Unavailable
 from retrieval.roots import archive_login
+
+
+def shown(text: str) -> str:
+    """What a document calls a query: as it was given, but for a login in an address."""
+    return re.sub(r"//.*@", "//", text) if is_address(text) else text
 
 
 def upload(text: str) -> UploadQuery:

@@ -31,7 +31,11 @@ def ask(images: Sequence[str], address: Mapping[str, Any], roots: Roots, *, k: i
                 search.prepare(asked, roots, progress=share_on_stderr())
         except RetrievalError as error:
             why = error_document(error)
-            return {**address, "error": why, "queries": [documents.refused(image, why) for image in images]}
+            return {
+                **address,
+                "error": why,
+                "queries": [documents.refused(archives.shown(image), why) for image in images],
+            }
         return {**address, "queries": [_query(image, asked, roots, k) for image in images]}
 
 
@@ -56,6 +60,6 @@ def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) 
 def _query(image: str, asked: Cell, roots: Roots, k: int) -> dict[str, Any]:
     try:
         with refusals():
-            return documents.answer(image, search.find(archives.upload(image), asked, roots, k=k))
+            return documents.answer(archives.shown(image), search.find(archives.upload(image), asked, roots, k=k))
     except RetrievalError as error:
-        return documents.refused(image, error_document(error))
+        return documents.refused(archives.shown(image), error_document(error))

@@ -12,7 +12,7 @@ import typer
 from retrieval import artifacts
 from retrieval.cli.answering import Form, give, saying_no, share_on_stderr
 from retrieval.cli.tables import table
-from retrieval.datasets.collections import adding, records
+from retrieval.datasets.collections import adding, archived, records
 from retrieval.datasets.collections.archive_address import Address, is_address, parse_address
 from retrieval.datasets.collections.dicomweb import plain_http
 from retrieval.datasets.collections.duplicates import contradicting, crossing, duplicates
@@ -83,7 +83,7 @@ def add(
             )
         else:
             made = adding.add(name, Path(place), roots, pattern=pattern, seed=seed, progress=progress)
-        document = described(made)
+        document = {**described(made), **_archive(name, roots)}
     give(document, form, text=f"{_text(made)}\n\n{_next(made)}")
 
 
@@ -100,8 +100,9 @@ def list_(form: FormOption = Form.TEXT) -> None:
 def show(name: Name, form: FormOption = Form.TEXT) -> None:
     """What a collection holds: counts, classes, groups, exact duplicates, and what was left out."""
     with saying_no(form):
-        found = records.find(name, roots_from_environment())
-        document = described(found)
+        roots = roots_from_environment()
+        found = records.find(name, roots)
+        document = {**described(found), **_archive(name, roots)}
     give(document, form, text=_text(found))
 
 
@@ -200,8 +201,16 @@ def _line(name: str, roots: Roots) -> dict[str, Any]:
         "classes": len(data.classes) if data.labelled else 0,
         "gallery": counts["train"],
         "queries": counts["test"],
-        "source": str(standing.source),
+        "source": (_archive(name, roots).get("archive") or {}).get("url") or str(standing.source),
     }
+
+
+def _archive(name: str, roots: Roots) -> dict[str, Any]:
+    """Where a collection of an archive comes from; nothing for others."""
+    found = archived.find(records.folder_of(name, roots))
+    if found is None:
+        return {}
+    return {"archive": {"url": found.address.url, "query": dict(found.address.query), "label_tag": found.label_tag}}
 
 
 def _per_class(files: Sequence[File]) -> dict[str, dict[str, int]]:

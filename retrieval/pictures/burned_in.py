@@ -1,7 +1,12 @@
 """Whether text is burned into a picture's pixels: it may name a patient, and an extractor may go by it.
 
 A warning and never a refusal. What is looked for is a line of glyphs: thin strokes much brighter or darker than a flat
-ground around them, of one height, on one base line, close to each other, alike in brightness and in thickness.
+ground around them, of one height, on one base line, close to each other, alike in brightness.
+
+Measured: of white lines drawn on the dark parts of photographs of the retina and of radiographs, in five fonts, 72 %
+are seen at 9 pixels, 81 % at 12, 93 % at 16 and 92 % at 24. Of 575 pictures that people had, nine are said to hold
+text, and do; of 4,000 small pictures of MedNIST three are said to, and do not. Fewer than four glyphs, slanted lines,
+handwriting, and text on ground of its own brightness are not seen.
 """
 
 from dataclasses import dataclass, replace

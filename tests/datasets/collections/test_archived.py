@@ -156,15 +156,15 @@ def test_an_update_fetches_what_is_new_and_forgets_what_is_gone(
 
 
 def test_no_trace_of_a_person_is_left(
-    address: Address, empty_roots: Roots, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
+    few: Address, empty_roots: Roots, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
 ):
     caplog.set_level(logging.DEBUG)
-    adding.add_archive("mine", address, empty_roots, label_tag="Modality", login=LOGIN)
+    adding.add_archive("mine", few, empty_roots, label_tag="Modality", login=LOGIN)
     written = b"".join(path.read_bytes() for path in empty_roots.cache.rglob("*") if path.is_file())
     names = "".join(str(path) for path in empty_roots.cache.rglob("*"))
     said = caplog.text + "".join(capfd.readouterr())
-    assert len(caplog.records) > COUNT
-    secrets = {secret for number in range(COUNT // OF_ONE) for secret in patient(number).secrets}
+    assert len(caplog.records) > FEW
+    secrets = {secret for number in range(FEW // OF_ONE) for secret in patient(number).secrets}
     secrets |= {"20210305", orthanc.PASSWORD, LOGIN.header if LOGIN else ""}
     everything = written.decode("latin-1") + names + said
     assert sorted(secret for secret in secrets if secret in everything) == []
