@@ -42,7 +42,7 @@ class Orthanc:
     folder: Path
     port: int
     process: subprocess.Popen | None = None
-    files: dict[str, bytes] = field(default_factory=dict)  # what a test has put into it, by SOPInstanceUID
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)  # what a test has put into it, by SOPInstanceUID
 
     @property
     def log(self) -> Path:

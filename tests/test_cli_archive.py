@@ -12,7 +12,7 @@ from retrieval.cli.commands import app
 from retrieval.roots import Roots, environment_of
 
 LOGIN = {"RETRIEVAL_DICOMWEB_USER": orthanc.USER, "RETRIEVAL_DICOMWEB_PASSWORD": orthanc.PASSWORD}
-PHANTOMS = ("--dataset", "phantoms", "--size", "28", "--encoder", "pixels")
+PHANTOMS = ("--dataset", "phantoms", "--size", "64", "--encoder", "pixels")
 Run = Callable[..., Any]
 
 
