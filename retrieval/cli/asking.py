@@ -5,10 +5,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
-from retrieval import search
+from retrieval import phrases, search
+from retrieval.answers import TextQuery, UploadQuery
 from retrieval.cells import Cell, cell
-from retrieval.cli import archives, documents
+from retrieval.cli import documents
 from retrieval.cli.answering import error_document, refusals, share_on_stderr
+from retrieval.cli.archives import ArchivePicture
 from retrieval.datasets.catalogue import datasets
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.errors import RetrievalError, UnknownName
@@ -16,27 +18,25 @@ from retrieval.leaderboard import Row, Source
 from retrieval.protocols import PROTOCOLS
 from retrieval.roots import Roots
 
+Asked = UploadQuery | TextQuery | ArchivePicture  # what a command can ask with
 
-def ask(images: Sequence[str], address: Mapping[str, Any], roots: Roots, *, k: int) -> dict[str, Any]:
-    """The document of `search`: an entry for each file, in order; `error` beside them if nothing could begin.
 
-    Args:
-        images: Paths, or pictures in archives as `archives.upload` takes them.
+def ask(queries: Sequence[Asked], address: Mapping[str, Any], roots: Roots, *, k: int) -> dict[str, Any]:
+    """The document of `search`: an entry for each file or text, in order; `error` beside them if nothing could begin.
+
+    Files and texts are not mixed: what each needs is made first.
     """
+    words = any(isinstance(query, TextQuery) for query in queries)
     with contextlib.redirect_stdout(sys.stderr):
         try:
             with refusals():
                 asked = cell(**address, roots=roots)
                 address = asked.names
-                search.prepare(asked, roots, progress=share_on_stderr())
+                (phrases.gallery if words else search.prepare)(asked, roots, progress=share_on_stderr())
         except RetrievalError as error:
             why = error_document(error)
-            return {
-                **address,
-                "error": why,
-                "queries": [documents.refused(archives.shown(image), why) for image in images],
-            }
-        return {**address, "queries": [_query(image, asked, roots, k) for image in images]}
+            return {**address, "error": why, "queries": [documents.refused(_named(query), why) for query in queries]}
+        return {**address, "queries": [_query(query, asked, roots, k) for query in queries]}
 
 
 def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) -> None:
@@ -57,9 +57,14 @@ def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) 
             raise UnknownName(kind, name, known[kind])
 
 
-def _query(image: str, asked: Cell, roots: Roots, k: int) -> dict[str, Any]:
+def _query(query: Asked, asked: Cell, roots: Roots, k: int) -> dict[str, Any]:
     try:
         with refusals():
-            return documents.answer(archives.shown(image), search.find(archives.upload(image), asked, roots, k=k))
+            ready = query.fetched() if isinstance(query, ArchivePicture) else query
+            return documents.answer(ready, search.find(ready, asked, roots, k=k))
     except RetrievalError as error:
-        return documents.refused(archives.shown(image), error_document(error))
+        return documents.refused(_named(query), error_document(error))
+
+
+def _named(query: Asked) -> UploadQuery | TextQuery:
+    return query.named if isinstance(query, ArchivePicture) else query

@@ -10,15 +10,18 @@ import typer
 
 from retrieval import doctor as examination
 from retrieval import evaluation, leaderboard
+from retrieval.answers import TextQuery
 from retrieval.cells import Cell, cell
-from retrieval.cli import asking, collecting, documents, precomputing, texts, verifying
+from retrieval.cli import archives, asking, collecting, documents, precomputing, texts, verifying
 from retrieval.cli.answering import SAID_NO, Form, count_on_stderr, give, saying_no, share_on_stderr
 from retrieval.datasets import opening
 from retrieval.datasets.catalogue import datasets, find_dataset
 from retrieval.datasets.download import plain_size
 from retrieval.embeddings.embedding import Embeddings
-from retrieval.encoders import loading, weights
+from retrieval.encoders import loading, vocabularies, weights
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
+from retrieval.encoders.specs import EncoderSpec
+from retrieval.errors import RetrievalError
 from retrieval.jobs import worker as queued
 from retrieval.published import published_row
 from retrieval.ranking.neighbours import Side
@@ -118,7 +121,18 @@ def _fetch_weights(name: str, roots: Roots) -> dict:
     spec = find_encoder(name)
     typer.echo(texts.terms(documents.encoder(spec, roots)), err=True)
     path = weights.fetch(spec, roots, progress=count_on_stderr(f"Weights of {spec.title}", shown=plain_size))
-    return documents.fetched(spec, loading.received(spec, path, roots))
+    return documents.fetched(spec, loading.received(spec, path, roots)) | _fetch_vocabulary(spec, roots)
+
+
+def _fetch_vocabulary(spec: EncoderSpec, roots: Roots) -> dict[str, str | None]:
+    """Where the vocabulary of its text side lies; pictures do without, so that a failure is said and no more."""
+    if spec.text is None or not spec.text.tokenizer.file:
+        return {}
+    try:
+        return {"vocabulary": str(vocabularies.fetch(spec, roots))}
+    except RetrievalError as error:
+        typer.echo(f"Words cannot be asked with yet. {error}", err=True)
+        return {"vocabulary": None}
 
 
 @app.command()
@@ -214,26 +228,36 @@ def evaluate(
 
 @app.command()
 def search(
-    images: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IMAGE...",
-            help="Picture or volume files; or dicomweb:URL#UID, a picture in a DICOMweb archive by its SOPInstanceUID.",
-        ),
-    ],
     dataset: DatasetName,
     encoder: EncoderName,
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE...]",
+            help="Picture or volume files; or dicomweb:URL#UID, a picture in a DICOMweb archive by its SOPInstanceUID.",
+        ),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--text", help="Words in the place of picture files, for extractors with a text side; repeatable."
+        ),
+    ] = None,
     size: Size = None,
     protocol: ProtocolName = "paper",
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="Neighbours of each picture.")] = 5,
     form: FormOption = Form.TEXT,
 ) -> None:
-    """Similar pictures for picture files.
+    """Similar pictures for picture or volume files, or for words.
 
-    The nearest gallery pictures of each file and their vote. What is missing is computed.
+    The nearest gallery pictures of each and their vote. What is missing is computed. Words are compared by cosine.
     """
+    if bool(images) == bool(text):
+        raise typer.BadParameter("name picture files, or words with --text; not both.")
+    with saying_no(form):
+        queries = [*map(archives.picture, images or []), *map(TextQuery, text or [])]
     address = {"dataset": dataset, "size": size, "encoder": encoder, "protocol": protocol}
-    document = asking.ask(images, address, roots_from_environment(), k=k)
+    document = asking.ask(queries, address, roots_from_environment(), k=k)
     give(document, form, text=texts.answers(document))
     if any(query["error"] for query in document["queries"]):
         raise typer.Exit(SAID_NO)

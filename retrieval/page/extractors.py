@@ -71,7 +71,8 @@ def lacks(spec: EncoderSpec, roots: Roots) -> State | None:
 def offered(spec: EncoderSpec) -> dict[str, Any]:
     """An extractor as the menu holds it."""
     takes = [ndim for ndim in (2, 3) if spec.takes(ndim)]
-    return {"name": spec.name, "title": spec.title, "takes": takes, "domain": spec.domain}
+    words = spec.text is not None  # can be asked with words
+    return {"name": spec.name, "title": spec.title, "takes": takes, "domain": spec.domain, "words": words}
 
 
 def facts(spec: EncoderSpec, data: Dataset) -> dict[str, Any]:

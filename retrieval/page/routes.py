@@ -17,14 +17,14 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Route
 
 from retrieval import search
-from retrieval.answers import ItemQuery, Query, UploadQuery
+from retrieval.answers import ItemQuery, Query, TextQuery, UploadQuery
 from retrieval.cells import Cell, cell
 from retrieval.datasets.catalogue import find_dataset
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import SplitName
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.errors import BadInput, RetrievalError, Unavailable
-from retrieval.page import extractors, questions, rendering
+from retrieval.page import addresses, extractors, questions, rendering
 from retrieval.page.desk import Desk
 from retrieval.page.link import Link, item_at, parse
 from retrieval.page.uploads import read_bounded
@@ -171,7 +171,7 @@ def _answer_png(request: Request, *, desk: Desk) -> Response:
 
 def _asked(request: Request, desk: Desk) -> Link:
     link = parse(request.query_params, desk.start, desk.roots)
-    if link.item is None and link.token is None:
+    if not link.names_query:
         raise Unavailable("This link names no picture to ask with.", remedy="Take the link from the page.")
     return link
 
@@ -181,12 +181,15 @@ def _flat(query: Query, link: Link, desk: Desk) -> np.ndarray:
     if isinstance(query, ItemQuery):
         pixels = _item_pixels(link.cell, query, desk)
         return pixels[rendering.fullest_slice(pixels)] if link.cell.data.ndim == 3 else pixels
+    if isinstance(query, TextQuery):
+        return rendering.text_tile(query.text)
     with Image.open(desk.uploads.open(link.token or "").preview) as preview:
         return np.asarray(preview)
 
 
 def _attachment(link: Link, kind: str) -> dict[str, str]:
-    query = "upload" if link.item is None else f"{link.item.split}-{link.item.index}"
+    other = "upload" if link.text is None else "words"
+    query = other if link.item is None else f"{link.item.split}-{link.item.index}"
     name = f"{link.cell.key.replace('/', '-')}-{query}.{kind}"
     return {"Content-Disposition": f'attachment; filename="{name}"', **NEVER}
 
@@ -197,7 +200,15 @@ def _named(request: Request, desk: Desk) -> tuple[Cell, ItemQuery]:
     ndim = find_dataset(parts["dataset"], desk.roots).ndim
     any_fitting = next(spec.name for spec in ENCODERS if spec.takes(ndim))
     where = cell(parts["dataset"], parts["size"], parts.get("encoder", any_fitting), roots=desk.roots)
+    _check_version(where, request.query_params.get("v", ""))
     return where, item_at(parts["split"], parts["index"], where)
+
+
+def _check_version(where: Cell, version: str) -> None:
+    """Unavailable where an address is of a collection as it was before an update: the number is another picture's."""
+    own = where.data.own
+    if own is not None and version and not version.startswith(own.digest[: addresses.DIGITS]):
+        raise Unavailable(f"The collection {where.dataset} was updated since.", remedy="Ask again.")
 
 
 def _size(text: str | None) -> int:

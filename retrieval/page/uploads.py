@@ -132,7 +132,7 @@ class Uploads:
             height=about["height"],
             notes=tuple(about["notes"]),
             volume=place / "original" / _VOLUME if about["shape"] else None,
-            shape=tuple(about["shape"] or (0, 0, 0)),
+            shape=_shape(about["shape"]),
             fullest=about["fullest"],
             volume_notes=tuple(about["volume_notes"]),
             flaw=tuple(about["flaw"]),
@@ -236,13 +236,20 @@ def _about(picture: Picture, volume: Volume | None) -> dict[str, Any]:
     return {**said, "shape": list(volume.levels.shape[:3]), "fullest": fullest, "volume_notes": list(volume.notes)}
 
 
+def _shape(stored: list[int]) -> tuple[int, int, int]:
+    depth, height, width = stored or (0, 0, 0)
+    return depth, height, width
+
+
 def _small(levels: np.ndarray) -> np.ndarray:
     """Slices to draw, each at most 256 pixels a side."""
     factor = max(1.0, max(levels.shape[1:3]) / SLICE_SIDE)
     if factor == 1:
         return levels
-    shape = tuple(max(1, round(side / factor)) for side in levels.shape[2:0:-1])
-    return np.stack([np.asarray(Image.fromarray(plane).resize(shape, Image.Resampling.BOX)) for plane in levels])
+    height, width = (max(1, round(side / factor)) for side in levels.shape[1:3])
+    return np.stack(
+        [np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BOX)) for plane in levels]
+    )
 
 
 def _write_preview(place: Path, picture: Picture) -> None:
@@ -256,4 +263,4 @@ def _write_png(path: Path, image: Image.Image) -> None:
 
 
 def _write_volume(path: Path, volume: Volume) -> None:
-    artifacts.write_atomic(path, lambda stream: np.savez(stream, **arrays.pack(volume)))
+    artifacts.write_atomic(path, lambda stream: arrays.write_npz(stream, volume))

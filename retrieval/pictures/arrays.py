@@ -65,9 +65,10 @@ def begins_npz(data: bytes) -> bool:
     return data[_LOCAL_HEADER:start].split(b"\0")[0][:256].find(b".npy") > 0
 
 
-def pack(volume: Volume) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` from which `decode_npz` reads the same volume again (but for its notes)."""
-    return {"levels": volume.levels, "spacing": np.asarray(volume.spacing), "flaw": np.asarray(volume.flaw, np.str_)}
+def write_npz(stream: IO[bytes], volume: Volume) -> None:
+    """Write an `.npz` from which `decode_npz` reads the same volume again (but for its notes)."""
+    spacing, flaw = np.asarray(volume.spacing), np.asarray(volume.flaw, np.str_)
+    np.savez(stream, levels=volume.levels, spacing=spacing, flaw=flaw)
 
 
 def _chosen(arrays: dict[str, np.ndarray], called: str) -> Picture | Volume:

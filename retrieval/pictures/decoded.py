@@ -84,15 +84,18 @@ class Volume:
         """Its middle slice (of an even number the later one) as a picture, with a note that says so."""
         count = len(self.levels)
         note = f"Only the middle one of its {count:,} slices is used."
-        image, more = _square(Image.fromarray(np.ascontiguousarray(self.levels[count // 2])), self.spacing[1:])
-        return Picture(image, (note, *more, *self.notes), self.burned_in)
+        only = self.only(count // 2)
+        return Picture(only.image, (note, *only.notes), self.burned_in)
+
+    def only(self, number: int) -> Picture:
+        """One slice as a picture, its pixels made square where they are not."""
+        image, more = _square(Image.fromarray(np.ascontiguousarray(self.levels[number])), self.spacing[1:])
+        return Picture(image, (*more, *self.notes), self.burned_in)
 
 
 def picture_or_volume(volume: Volume) -> Picture | Volume:
     """A volume of one slice is a picture."""
-    if len(volume.levels) > 1:
-        return volume
-    return Picture(Image.fromarray(np.ascontiguousarray(volume.levels[0])), volume.notes, volume.burned_in)
+    return volume if len(volume.levels) > 1 else volume.only(0)
 
 
 def one_picture(called: str) -> BadInput:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from retrieval.errors import BadInput
 from retrieval.pictures import dicom_grey
@@ -16,7 +15,7 @@ from retrieval.pictures.axes import checked_spacing, to_axial
 from retrieval.pictures.decoded import CUBES, MAX_PIXELS, MAX_VOLUME_BYTES, Picture, Volume
 from retrieval.pictures.dicom_header import damage, is_dicom, read_header
 from retrieval.pictures.dicom_pixels import GREY, stored_frames
-from retrieval.pictures.dicom_space import Stack, place_of, stack
+from retrieval.pictures.dicom_space import Stack, place_of, sides_of, stack
 
 ZIP = b"PK\x03\x04"
 
@@ -57,7 +56,7 @@ def decode_dicom(data: bytes, *, called: str) -> Picture | Volume:
         if len(slices.numbers) > 1:
             return _volume(slices, ())
         levels, notes = _levels(slices, (0,))
-        return Picture(Image.fromarray(levels[0]), notes, slices.burned_in)
+        return Volume(levels, (1.0, *sides_of(slices.headers[0], 0)), notes, burned_in=slices.burned_in).only(0)
     except damage():
         raise _damaged(called) from None  # what a reader raises may quote a value of the file
 

@@ -52,6 +52,7 @@ _SPACE = (
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
+    "PixelAspectRatio",
     "SpacingBetweenSlices",
     "SliceThickness",
     "GridFrameOffsetVector",

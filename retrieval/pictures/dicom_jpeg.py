@@ -26,8 +26,8 @@ def decode_frame(source: bytes, runner: Any) -> bytearray:
     """The samples of one frame, colours as they were coded; pydicom calls it, and turns YBR into RGB itself."""
     from imagecodecs import jpeg8_decode
 
-    kept = {"colorspace": "RGB", "outcolorspace": "RGB"} if runner.samples_per_pixel == 3 else {}
-    samples = jpeg8_decode(source, **kept)
+    kept = "RGB" if runner.samples_per_pixel == 3 else None
+    samples = jpeg8_decode(source, colorspace=kept, outcolorspace=kept)
     runner.set_option("bits_allocated", 8 * samples.itemsize)
     if runner.samples_per_pixel == 3:
         runner.set_option("planar_configuration", 0)

@@ -72,7 +72,7 @@ def _shape(header: Any) -> tuple[int, int, int]:
 
 
 def _decoder(syntax: Any, called: str) -> Any:
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     try:
         decoder = get_decoder(syntax)

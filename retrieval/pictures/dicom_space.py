@@ -65,6 +65,15 @@ def group_of(header: Any, frame: int, name: str) -> Any:
     return header
 
 
+def sides_of(header: Any, frame: int) -> tuple[float, float]:
+    """Millimetres from row to row and from column to column; without them how these relate, else 1 and 1."""
+    for value in (group_of(header, frame, "PixelMeasuresSequence").get("PixelSpacing"), header.get("PixelAspectRatio")):
+        found = _numbers(value, 2)
+        if found is not None and min(found) > 0:
+            return float(found[0]), float(found[1])
+    return 1.0, 1.0
+
+
 def place_of(header: Any, frame: int) -> Place | None:
     """Where a frame lies; None where that is not said whole, or once for all of many frames."""
     shared = int(header.get("NumberOfFrames") or 1) > 1 and "PerFrameFunctionalGroupsSequence" not in header
@@ -72,7 +81,7 @@ def place_of(header: Any, frame: int) -> Place | None:
         return None
     corner = _numbers(group_of(header, frame, "PlanePositionSequence").get("ImagePositionPatient"), 3)
     directions = _numbers(group_of(header, frame, "PlaneOrientationSequence").get("ImageOrientationPatient"), 6)
-    sides = _sides(header, frame)
+    sides = sides_of(header, frame)
     if corner is None or directions is None:
         return None
     along, down = directions[:3], directions[3:]
@@ -108,11 +117,6 @@ def _numbers(value: Any, count: int) -> np.ndarray | None:
         return None
     numbers = np.array([float(part) for part in value])
     return numbers if np.isfinite(numbers).all() else None
-
-
-def _sides(header: Any, frame: int) -> tuple[float, float]:
-    found = _numbers(group_of(header, frame, "PixelMeasuresSequence").get("PixelSpacing"), 2)
-    return (1.0, 1.0) if found is None or min(found) <= 0 else (float(found[0]), float(found[1]))
 
 
 def _offset(header: Any, frame: int) -> float:
@@ -169,7 +173,7 @@ def _unplaced(headers: Sequence[Any]) -> Stack:
             len(headers), "Its slices say neither where they lie nor in which order.", "Send them as one NIfTI file."
         )
     order = sorted(range(len(headers)), key=lambda at: int(numbers[at])) if several else range(len(headers))
-    sides = _sides(headers[0], 0)
+    sides = sides_of(headers[0], 0)
     between, note = _between(headers[0], sides)
     place = Place(np.zeros(3), np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), sides)
     return Stack(tuple(order), _affine(place.corner, np.array([0, 0, between]), place), note)

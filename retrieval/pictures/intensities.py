@@ -94,12 +94,8 @@ def draw(planes: Sequence[Plane], display: Display | None = None, *, inverted: b
     if display is None:
         display = _whole(*own_range(planes))
     levels = np.empty((len(planes), *planes[0].stored.shape), np.uint8)
-    for plane, level in zip(planes, levels, strict=True):
-        top = 0
-        for block in plane.rows():
-            below = top + len(block.stored)
-            level[top:below] = _levels(block, display, inverted)
-            top = below
+    for number, plane in enumerate(planes):
+        levels[number] = np.concatenate([_levels(block, display, inverted) for block in plane.rows()])
     return levels
 
 

@@ -321,3 +321,10 @@ def test_a_deflated_file_is_read_and_a_bomb_is_not(monkeypatch):
 def test_a_file_without_preamble_is_read():
     data = files.dicom_bytes(files.dicom_dataset(VALUES))
     assert np.array_equal(np.asarray(decode(data[132:], name="q").image), by_range(VALUES))
+
+
+@pytest.mark.parametrize("elements", [{"PixelSpacing": [1.4, 0.7]}, {"PixelAspectRatio": [2, 1]}])
+def test_pixels_that_are_not_square_become_so(elements):
+    pixels = np.arange(100, dtype=np.uint8).reshape(10, 10)
+    assert grey(pixels, **elements).shape == (20, 10)
+    assert "not square" in notes(pixels, **elements)[0]

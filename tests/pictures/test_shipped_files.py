@@ -80,7 +80,12 @@ def test_a_dicom_file_is_a_right_picture_or_a_sentence(path):
     data = gzip.decompress(data) if path.suffix == ".gz" else data
     if isinstance(found, Volume) and found.levels.ndim == 3:
         return  # drawn by the range of all its frames, in physical order: see below
-    assert np.abs(shown - reference(data).astype(float)).max() <= 1
+    wanted = reference(data).astype(float)
+    if any("not square" in note for note in found.notes):
+        wanted = np.asarray(
+            Image.fromarray(wanted.astype(np.float32)).resize(shown.shape[::-1], Image.Resampling.BICUBIC)
+        )
+    assert np.abs(shown - np.clip(wanted, 0, 255)).max() <= 1
 
 
 @pytest.mark.parametrize("name", ["emri_small.dcm", "rtdose.dcm", "rtdose_rle.dcm"])

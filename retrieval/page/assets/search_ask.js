@@ -45,7 +45,8 @@ function idle() {
 }
 
 function query() {
-  const {item, upload} = question;
+  const {item, upload, text} = question;
+  if (text && takesWords()) return {text};
   if (upload && (dataset().ndim === 2 || upload === ownVolume)) return {upload};
   return item && question.dataset === controls.dataset.value ? {item} : {sample: ''};
 }
@@ -86,6 +87,7 @@ function fillFitting(words) {
   say('.forget', `Forget this ${noun}`);
   say('.kinds', menus.kinds[data.ndim]);
   drawOwn('');
+  drawPhrase();
 }
 
 // Asking with a picture of one's own, or a sentence that says why that cannot be.
