@@ -60,6 +60,9 @@ class _Glyphs:
     letters: np.ndarray
 
 
+_NONE = _Glyphs(*(np.zeros(0, np.int32),) * 6)
+
+
 def warned(picture: Picture) -> Picture:
     """The picture, with a note where its file says, or its pixels show, that text is burned into it."""
     if picture.burned_in:
@@ -104,8 +107,12 @@ def _glyphs(grey: np.ndarray, raising: int) -> _Glyphs:
     fitting = (height >= _LOWEST) & (height <= _HIGHEST) & (width <= _LONGEST * height)
     fitting &= (area >= _THIN * width * height) & (area <= _FULL * width * height)
     fitting[0] = False  # the ground
-    near = cv2.dilate(strokes, np.ones((3, 3), np.uint8))
-    chosen = [number for number in np.flatnonzero(fitting)[:_MOST] if _on_flat_ground(grey, near, stats[number])]
+    chosen = np.flatnonzero(fitting)[:_MOST]
+    if len(chosen) >= _FEWEST:  # else no line comes of it, and looking closer costs the most
+        ground = 1 - cv2.dilate(strokes, np.ones((3, 3), np.uint8))
+        chosen = np.array([number for number in chosen if _on_flat_ground(grey, ground, stats[number])], np.intp)
+    if len(chosen) < _FEWEST:
+        return _NONE
     inside = [labels[_around(stats[number], grey.shape, 0)] == number for number in chosen]
     levels = [_level(grey, mask, stats[number]) for number, mask in zip(chosen, inside, strict=True)]
     counts = [_letters(mask) for mask in inside]
@@ -118,11 +125,12 @@ def _around(box: np.ndarray, shape: tuple[int, ...], margin: int) -> tuple[slice
     return rows, slice(max(0, left - margin), min(shape[1], left + width + margin))
 
 
-def _on_flat_ground(grey: np.ndarray, near: np.ndarray, box: np.ndarray) -> bool:
+def _on_flat_ground(grey: np.ndarray, ground: np.ndarray, box: np.ndarray) -> bool:
     """Whether what lies around and inside the strokes of a component, and near to no other stroke, is even."""
     place = _around(box, grey.shape, 2)
-    ground = grey[place][near[place] == 0]
-    return ground.size > 0 and float(ground.std()) <= _FLAT
+    here = np.ascontiguousarray(ground[place])
+    spread = cv2.meanStdDev(np.ascontiguousarray(grey[place]), mask=here)[1]
+    return bool(here.any()) and float(spread[0, 0]) <= _FLAT
 
 
 def _level(grey: np.ndarray, inside: np.ndarray, box: np.ndarray) -> float:
