@@ -9,6 +9,7 @@ from retrieval import evaluation, provenance
 from retrieval.answers import Answer, ItemQuery, Nearness, Neighbour, Query, Readiness, Reliability, Tally, UploadQuery
 from retrieval.cells import Cell
 from retrieval.datasets import opening, relevance
+from retrieval.datasets.collections import vectors
 from retrieval.datasets.specs import Split
 from retrieval.embeddings import embedding, shapes
 from retrieval.embeddings.embedding import Progress
@@ -94,7 +95,7 @@ def readiness(cell: Cell, roots: Roots) -> Readiness:
     if not opening.is_at_hand(cell.data, cell.size, roots):
         return _unavailable(opening.describe_missing(cell.data, cell.size, roots))
     lacking = _lacking(cell, roots)
-    uploads = lacking is None and cell.data.ndim == 2
+    uploads = lacking is None and cell.data.ndim == 2 and not cell.data.vectors
     try:
         parts = evaluation.marks(cell, roots)
         if not parts.verified:
@@ -137,6 +138,9 @@ def _check_k(k: int, n: int) -> None:
 
 def _item(query: Query, cell: Cell, roots: Roots) -> tuple[np.ndarray, np.ndarray | None]:
     """The query as an item of the dataset, and its labels if they are known."""
+    if isinstance(query, UploadQuery) and cell.data.vectors:
+        width = evaluation.split_of(cell, "train", roots).images.shape[2]
+        return vectors.read_one(query.path, length=width // vectors.NUMBER.itemsize), None
     if isinstance(query, UploadQuery):
         return read_item(query.path, dataset=cell.data, size=cell.size), None
     if query.split not in ("test", "train"):
@@ -159,14 +163,14 @@ def _nearest(query: Query, item: np.ndarray, cell: Cell, roots: Roots, k: int) -
     side = preprocessing.seen_side(item.shape, preprocessing.pixels_for(configs.at_hand(cell.spec, roots), 2))
     gallery, encoder = evaluation.embeddings(cell, "train", roots), loading.load_encoder(cell.encoder, roots, side=side)
     loading.check_same(cell.spec, before, encoder.weights_digest)
-    vectors = embedding.embed_pictures(encoder, item[None])
-    embedding.check_finite(cell.spec, vectors, "this picture")
-    if vectors.shape[1:] != gallery.vectors.shape[1:]:
+    made = embedding.embed_pictures(encoder, item[None])
+    embedding.check_finite(cell.spec, made, "this picture")
+    if made.shape[1:] != gallery.vectors.shape[1:]:
         raise BadInput(
             f"{cell.spec.title} compares pictures of one size, and yours has another than those of {cell.data.title}.",
             remedy=f"Choose a size, for instance {cell.data.sizes[-1]}, or another extractor.",
         )
-    indices, scores = ranked.rank(gallery.vectors, vectors, cell.rules, k=k, mark=gallery.fingerprint)
+    indices, scores = ranked.rank(gallery.vectors, made, cell.rules, k=k, mark=gallery.fingerprint)
     return indices[0], scores[0]
 
 
@@ -272,7 +276,7 @@ def _lacking(cell: Cell, roots: Roots) -> RetrievalError | None:
 
 def _stored(cell: Cell, roots: Roots, lacking: RetrievalError | None) -> Readiness:
     """Sampled queries are ready; say what an upload would still need."""
-    if cell.data.ndim == 3:
+    if cell.data.ndim == 3 or cell.data.vectors:
         return Readiness("ready", False, "", "", 0.0)
     if lacking is not None:
         return Readiness("ready", False, f"Sampled pictures only: {lacking.message}", lacking.remedy, 0.0)

@@ -10,7 +10,7 @@ from retrieval.cells import Cell
 from retrieval.datasets.download import plain_size
 from retrieval.datasets.specs import Dataset
 from retrieval.encoders import weights
-from retrieval.encoders.catalogue import ENCODERS
+from retrieval.encoders.catalogue import encoders_for
 from retrieval.encoders.specs import Domain, EncoderSpec, WeightsSource
 from retrieval.pictures.item import size_name
 from retrieval.published import published_rows
@@ -44,7 +44,7 @@ _TITLES: Mapping[State, str] = {
 def entries(where: Cell, roots: Roots) -> dict[str, dict[str, Any]]:
     """Each extractor that takes the dataset's items, by name: its state in this cell and what the menu shows of it."""
     stored, study = _with_stored_neighbours(where, roots), {row.encoder for row in published_rows(roots)}
-    fitting = [spec for spec in ENCODERS if spec.takes(where.data.ndim)]
+    fitting = encoders_for(where.data)
     return {spec.name: _entry(spec, state(spec, where, roots, stored), spec.name in study) for spec in fitting}
 
 

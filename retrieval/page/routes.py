@@ -22,7 +22,7 @@ from retrieval.cells import Cell, cell
 from retrieval.datasets.catalogue import find_dataset
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import SplitName
-from retrieval.encoders.catalogue import ENCODERS
+from retrieval.encoders.catalogue import encoders_for
 from retrieval.errors import BadInput, RetrievalError, Unavailable
 from retrieval.page import extractors, questions, rendering
 from retrieval.page.desk import Desk
@@ -188,8 +188,7 @@ def _attachment(link: Link, kind: str) -> dict[str, str]:
 def _named(request: Request, desk: Desk) -> tuple[Cell, ItemQuery]:
     """The cell and item of an address. UnknownName or BadInput where one does not exist."""
     parts = request.path_params
-    ndim = find_dataset(parts["dataset"], desk.roots).ndim
-    any_fitting = next(spec.name for spec in ENCODERS if spec.takes(ndim))
+    any_fitting = encoders_for(find_dataset(parts["dataset"], desk.roots))[0].name
     where = cell(parts["dataset"], parts["size"], parts.get("encoder", any_fitting), roots=desk.roots)
     return where, item_at(parts["split"], parts["index"], where)
 
