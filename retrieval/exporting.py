@@ -5,7 +5,7 @@ import numpy as np
 from retrieval.cells import Cell
 from retrieval.datasets.collections import records
 from retrieval.datasets.collections.imported import Imported
-from retrieval.datasets.specs import SPLITS
+from retrieval.datasets.specs import SPLITS, SplitName
 from retrieval.embeddings import embedding
 from retrieval.embeddings.embedding import Progress
 from retrieval.roots import Roots
@@ -19,7 +19,7 @@ def exported(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progre
         Unavailable: The pictures or the weights are not at hand.
     """
     collection = records.find(cell.dataset, roots)
-    splits = [split for split in SPLITS if cell.data.counts[split]]
+    splits: list[SplitName] = [split for split in SPLITS if cell.data.counts[split]]
     made = [
         embedding.embed(cell.data, cell.size, split, cell.spec, roots, device=device, progress=progress).vectors
         for split in splits

@@ -167,7 +167,7 @@ def _of_vectors(container: VectorFile, pattern: str | None) -> Source:
     told = container.imported
     absent = (None,) * len(told)
     rows = zip(told.ids, told.labels or absent, told.groups or absent, told.splits or absent, strict=True)
-    entries = (Entry(name, container.bytes, label, group, split) for name, label, group, split in rows)
+    entries = (Entry(name, container.size, label, group, split) for name, label, group, split in rows)
     return Source(container=container, entries=tuple(sorted(entries, key=lambda each: each.name)), left_out=())
 
 

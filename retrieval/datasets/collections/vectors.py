@@ -26,13 +26,13 @@ class VectorFile:
         self._rows = {each: row for row, each in enumerate(self.imported.ids)}
 
     @property
-    def bytes(self) -> int:
-        """Of one vector."""
+    def size(self) -> int:
+        """Bytes of one vector."""
         return self.imported.vectors.shape[1] * NUMBER.itemsize
 
     def found(self) -> tuple[Found, ...]:
         """All items."""
-        return tuple(Found(name, self.bytes) for name in self.imported.ids)
+        return tuple(Found(name, self.size) for name in self.imported.ids)
 
     def start(self, name: str, size: int) -> bytes:
         """The first bytes of a vector."""
@@ -41,7 +41,7 @@ class VectorFile:
     def stamp(self, name: str) -> tuple[int, int]:
         """The bytes of a vector, and when the file was last changed."""
         self._row(name)
-        return self.bytes, self._mtime_ns
+        return self.size, self._mtime_ns
 
     def close(self) -> None:
         """Nothing is held open."""
