@@ -120,6 +120,8 @@ def _seen(request: Request, *, desk: Desk) -> Response:
     where, item = _named(request, desk)
     if where.data.ndim == 3:
         raise BadInput(f"{where.data.title} holds volumes.", remedy="Ask for a slice of one instead.")
+    if where.data.vectors:  # the extractor takes them as they are
+        return _picture(request, desk=desk)
     return _png(search.sees(item, where, desk.roots))
 
 
@@ -201,7 +203,8 @@ def _size(text: str | None) -> int:
 
 def _item_pixels(where: Cell, item: ItemQuery, desk: Desk) -> np.ndarray:
     split: SplitName = item.split
-    return np.asarray(open_split(where.data, where.size, split, desk.roots).images[item.index])
+    pixels = np.asarray(open_split(where.data, where.size, split, desk.roots).images[item.index])
+    return rendering.drawn(pixels, where.data)
 
 
 def _one_slice(volume: np.ndarray, request: Request) -> np.ndarray:

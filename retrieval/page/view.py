@@ -71,7 +71,7 @@ def _offered(data: Dataset) -> dict[str, Any]:
     return {
         "name": data.name,
         "title": data.title,
-        "ndim": data.ndim,
+        "ndim": extractors.dimensions(data),
         "own": data.own is not None,
         "sizes": list(data.sizes),
         "classes": list(class_names(data)),
@@ -186,6 +186,8 @@ def no_upload(cell: Cell, readiness: Readiness) -> str:
     """Why a picture of the visitor's own cannot be asked with, where sampled ones can; empty where it can."""
     if cell.data.ndim == 3:
         return VOLUMES_LATER
+    if cell.data.vectors:
+        return words.VECTORS_ALONE
     if readiness.state == "ready" and not readiness.uploads:
         bound = cell.spec.precision != "fp32"  # to a device, besides its weights
         return f"{readiness.message} {readiness.remedy}" if bound else _own_needs_weights(cell)
@@ -208,7 +210,7 @@ def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
         "about": f"{cell.data.about} {cell.spec.about}",
         "extractor": extractors.facts(cell.spec, cell.data),
         "getting": None,
-        "instead": VOLUMES_LATER if cell.data.ndim == 3 else "",
+        "instead": VOLUMES_LATER if cell.data.ndim == 3 else words.VECTORS_ALONE if cell.data.vectors else "",
         "first_upload": "",
         "sharing": (
             "The link restores these settings, but not your picture: it cannot be part of a link."
@@ -238,7 +240,7 @@ def _query_figures(
 def _figure(cell: Cell, item: ItemQuery, split: Split, *, alt: str) -> Figure:
     shape = split.images.shape
     volume = cell.data.ndim == 3
-    pixels = np.asarray(split.images[item.index])
+    pixels = rendering.drawn(np.asarray(split.images[item.index]), cell.data)
     height, width = pixels.shape[1:3] if volume else pixels.shape[:2]
     size = f"{width} × {height} × {shape[1]} voxels" if volume else words.pixels_of((height, width))
     size += " (shown smaller)" if not volume and max(height, width) > rendering.MOST_SHOWN else ""
