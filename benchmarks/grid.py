@@ -88,6 +88,8 @@ def measure(name: str) -> list[tuple[int, int, str, float]]:
 
 def _rate(network: Any, side: Side, device: str, folder: Path) -> tuple[str, float]:
     encoder: Encoder = network
+    if network.spec.library == "keras":
+        random_networks.calm(network.network, side)
     if network.spec.runtime == "onnx" and device == "cpu":
         encoder = with_onnx.convert(network, side, Roots((), None, folder / "nothing", folder)) or network
     slow = device == "cpu" and encoder is network

@@ -17,7 +17,7 @@ def network(spec: EncoderSpec, device: str) -> Encoder:
     """The Encoder that the product would load on a device, but for what its tensors hold."""
     device = devices.ready(device)
     if spec.library == "keras":
-        with patch.object(with_keras, "_fill", lambda network, path: calm(network)):
+        with patch.object(with_keras, "_fill", lambda network, path: None):
             return with_keras.load(spec, WEIGHTS, device=device)
     if spec.library == "transformers":
         with patch.object(with_transformers, "_filled", lambda spec, path: (with_transformers.build(spec), _own(spec))):
@@ -27,11 +27,11 @@ def network(spec: EncoderSpec, device: str) -> Encoder:
         return loader.load(spec, WEIGHTS, device=device)
 
 
-def calm(network: Any) -> None:
-    """Let the norms of a Keras network know what they get, by one batch of noise, as trained ones do.
+def calm(network: Any, side: tuple[int, int]) -> None:
+    """Let the norms of a Keras network know what they get of pictures of a side, as trained ones do, by one batch.
 
     With norms at random EfficientNetV2-M, 57 blocks deep, makes of a change of a millionth one of three quarters, so
-    that its graph is refused.
+    that its graph is refused. Pictures of less than 64 a side leave it a single pixel: they are told by those of 64.
     """
     import keras
     import torch
@@ -39,7 +39,7 @@ def calm(network: Any) -> None:
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0  # one batch tells all
-    noise = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3)).astype(np.float32)
+    noise = np.random.default_rng(0).integers(0, 256, (16, max(64, side[0]), max(64, side[1]), 3)).astype(np.float32)
     with torch.no_grad():
         network(torch.from_numpy(noise).to(network.weights[0].value.device), training=True)
 

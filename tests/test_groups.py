@@ -137,7 +137,7 @@ def test_blank_pictures_are_kin_of_nothing_but_their_equals(breast):
     assert kinship(black, black.copy(), found.mean, 2) == "exact"
     assert all(kinship(grey, picture, found.mean, 2) is None for picture in train.images)
     pictures = np.concatenate([train.images[:50], black[None], grey[None], grey[None]])
-    numbers, _ = groups._group(train.images, pictures, 2)
+    numbers, _ = groups._group(train, replace(train, images=pictures))
     black_number, grey_number, again = numbers[-3:]
     assert grey_number == again != black_number
     assert (numbers == black_number).sum() == 1 and (numbers == grey_number).sum() == 2

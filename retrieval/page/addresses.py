@@ -7,6 +7,7 @@ from retrieval.answers import ItemQuery
 from retrieval.cells import Cell
 from retrieval.datasets.specs import Split
 
+DIGITS = 8  # of a digest: enough to tell two states of a dataset apart
 SLICE = "{z}"
 """Stands in an address for the number of a slice; the page puts it in."""
 
@@ -40,4 +41,4 @@ def uploaded_seen(cell: Cell, token: str) -> str:
 
 def version_of(split: Split) -> str:
     """Changes whenever the pictures of a split, or the way they are drawn, may have changed."""
-    return f"{split.digest[:8]}-{retrieval.__version__}"
+    return f"{split.digest[:DIGITS]}-{retrieval.__version__}"

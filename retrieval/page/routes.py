@@ -24,7 +24,7 @@ from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import SplitName
 from retrieval.encoders.catalogue import encoders_for
 from retrieval.errors import BadInput, RetrievalError, Unavailable
-from retrieval.page import extractors, questions, rendering
+from retrieval.page import addresses, extractors, questions, rendering
 from retrieval.page.desk import Desk
 from retrieval.page.link import Link, item_at, parse
 from retrieval.page.uploads import read_bounded
@@ -192,7 +192,15 @@ def _named(request: Request, desk: Desk) -> tuple[Cell, ItemQuery]:
     parts = request.path_params
     any_fitting = encoders_for(find_dataset(parts["dataset"], desk.roots))[0].name
     where = cell(parts["dataset"], parts["size"], parts.get("encoder", any_fitting), roots=desk.roots)
+    _check_version(where, request.query_params.get("v", ""))
     return where, item_at(parts["split"], parts["index"], where)
+
+
+def _check_version(where: Cell, version: str) -> None:
+    """Unavailable where an address is of a collection as it was before an update: the number is another picture's."""
+    own = where.data.own
+    if own is not None and version and not version.startswith(own.digest[: addresses.DIGITS]):
+        raise Unavailable(f"The collection {where.dataset} was updated since.", remedy="Ask again.")
 
 
 def _size(text: str | None) -> int:

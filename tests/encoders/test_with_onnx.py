@@ -135,7 +135,7 @@ def with_random_weights(spec: EncoderSpec, roots: Roots, keras_networks: Any) ->
     """The encoder of torch, with weights at random where the installation brings none."""
     if spec.library == "keras":
         network = keras_networks(spec.name)
-        calm(network)
+        calm(network, SIDE)
         write(network, spec, roots)
     elif spec.weights is not None and not spec.weights.package:
         put(_random_state(spec), spec, roots)

@@ -9,12 +9,13 @@ from own_pictures import write_classes, write_picture
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+import retrieval
 from retrieval import search
 from retrieval.cells import cell
 from retrieval.datasets.collections import adding
 from retrieval.datasets.opening import open_split
 from retrieval.leaderboard import leaderboard
-from retrieval.page import jobs_tab, leaderboard_tab, rendering, view, words
+from retrieval.page import addresses, jobs_tab, leaderboard_tab, rendering, view, words
 from retrieval.page.desk import PHANTOMS, Desk
 from retrieval.page.link import fitting_cell, parse, to_words
 from retrieval.page.routes import routes
@@ -65,6 +66,9 @@ def test_its_pictures_are_served(desk, client):
     assert client.get(place).content == rendering.png(split.images[3])
     assert client.get("seen/mine/0/histogram/train/3.png").status_code == 200
     assert client.get("picture/mine/0/train/9999.png").status_code == 404
+    assert client.get(f"{place}?v={addresses.version_of(split)}").status_code == 200
+    before = client.get(f"{place}?v=01234567-{retrieval.__version__}")
+    assert before.status_code == 404 and "was updated since" in before.text
     assert (
         client.get("answer.csv?dataset=mine&encoder=histogram&size=0&item=test-1").text.count("mine,0,histogram") == 5
     )

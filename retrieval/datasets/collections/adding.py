@@ -161,6 +161,8 @@ def _looked_at(
             looked.append((entry, _facts_before(before) if before and same else _facts(source, entry), stamp))
         except BadInput as error:
             left_out.append(LeftOut(entry.name, error.message))
+    if progress is not None:
+        progress(f"Looked at {name}: {len(source.entries):,} files", 1.0)
     return looked, tuple(left_out)
 
 
