@@ -243,6 +243,7 @@ def _figure(cell: Cell, item: ItemQuery, split: Split, *, alt: str) -> Figure:
     pixels = rendering.drawn(np.asarray(split.images[item.index]), cell.data)
     height, width = pixels.shape[1:3] if volume else pixels.shape[:2]
     size = f"{width} × {height} × {shape[1]} voxels" if volume else words.pixels_of((height, width))
+    size = f"{width:,} numbers" if cell.data.vectors else size
     size += " (shown smaller)" if not volume and max(height, width) > rendering.MOST_SHOWN else ""
     small = not volume and pixels.nbytes <= INLINE_BYTES
     return Figure(
@@ -257,6 +258,8 @@ def _figure(cell: Cell, item: ItemQuery, split: Split, *, alt: str) -> Figure:
 
 
 def _seen(cell: Cell, src: str, original: Figure) -> Figure:
+    if cell.data.vectors:
+        return original
     pixels = cell.spec.pixels if cell.data.ndim == 2 else cell.spec.slices
     side = pixels.side(cell.side) if pixels else cell.side
     slices = side if pixels and pixels.depth == "spline" and original.slices else original.slices
