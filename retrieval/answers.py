@@ -24,7 +24,15 @@ class UploadQuery:
     path: Path
 
 
-Query = ItemQuery | UploadQuery
+@dataclass(frozen=True)
+class TextQuery:
+    """Words for what the pictures should show; for encoders with a text side."""
+
+    text: str
+
+
+PictureQuery = ItemQuery | UploadQuery
+Query = PictureQuery | TextQuery
 
 
 @dataclass(frozen=True)
@@ -99,16 +107,18 @@ class Answer:
     """What a query gets.
 
     Attributes:
-        cell: Dataset, size, encoder, protocol.
+        cell: Dataset, size, encoder, protocol; for words always by cosine, whatever pictures are compared by.
         query: As asked.
-        query_labels, query_label_name: Of an item of the dataset; None for an upload.
+        query_labels, query_label_name: Of an item of the dataset; None for an upload and for words.
         neighbours: Best first, k of them.
         vote: Classes among the neighbours, most votes first (ties: the class of the nearer neighbour first).
-        reliability: None where no test neighbours have been computed.
-        nearness: None where no gallery neighbours have been computed.
+        reliability: None where no test neighbours have been computed, and for words: none were ever asked with.
+        nearness: None where no gallery neighbours have been computed, and for words: how near words come to pictures
+            says nothing beside how near pictures come to each other.
         verified: Whether data and weights are both the known ones.
         provenance: Words for one line: encoder, weights, data, protocol, versions.
         seconds: Time taken, without drawing.
+        notes: Sentences on what of the query was not used.
     """
 
     cell: Cell
@@ -122,6 +132,7 @@ class Answer:
     verified: bool
     provenance: Mapping[str, Any]
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,18 @@ import time
 
 import numpy as np
 
-from retrieval import evaluation, provenance
-from retrieval.answers import Answer, ItemQuery, Nearness, Neighbour, Query, Readiness, Reliability, Tally, UploadQuery
+from retrieval import evaluation, phrases, provenance, votes
+from retrieval.answers import (
+    Answer,
+    ItemQuery,
+    Nearness,
+    PictureQuery,
+    Query,
+    Readiness,
+    Reliability,
+    TextQuery,
+    UploadQuery,
+)
 from retrieval.cells import Cell
 from retrieval.datasets import opening, relevance
 from retrieval.datasets.collections import vectors
@@ -35,29 +45,32 @@ BEYOND = 99.0  # percentile of the nearest score above which nothing in the gall
 def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
     """The k nearest gallery items of a query, with all that is known about how far to trust them.
 
-    What is missing on the way (embeddings, neighbours) is computed; ask `readiness` first where that must be quick.
+    What is missing on the way (embeddings, neighbours) is computed; ask `readiness` first where that must be quick (for
+    words `words_readiness`). Words are compared as `phrases` says, whatever the cell's protocol.
 
     Raises:
-        BadInput: The uploaded file cannot be used, or there is no such item or no such k.
+        BadInput: The uploaded file or the words cannot be used, or there is no such item or no such k.
         Unavailable: Data or weights are missing; says what to do.
     """
     began = time.perf_counter()
+    if isinstance(query, TextQuery):
+        return phrases.find(query, cell, roots, k=k)
     gallery = evaluation.split_of(cell, "train", roots)
-    _check_k(k, len(gallery))
+    votes.check_k(k, len(gallery))
     groups = find_groups(cell.data, cell.size, roots)
     item, labels = _item(query, cell, roots)
     indices, scores = _nearest(query, item, cell, roots, k)
     truth = None if labels is None else relevance.indicator(cell.data, labels[None])[0]
     found = tuple(
-        _neighbour(rank, int(index), float(score), gallery, truth, _kin(query, item, int(index), gallery, groups))
+        votes.neighbour(rank, int(index), float(score), gallery, truth, _kin(query, item, int(index), gallery, groups))
         for rank, (index, score) in enumerate(zip(indices, scores, strict=True), 1)
     )
-    vote = _vote(found, gallery) if cell.data.labelled else ()
+    vote = votes.vote(found, gallery)
     parts = evaluation.marks(cell, roots)  # after what was missing has been computed
     return Answer(
         cell=cell,
         query=query,
-        query_labels=None if truth is None else _numbers(truth),
+        query_labels=None if truth is None else votes.numbers(truth),
         query_label_name=None if labels is None else relevance.label_name(cell.data, labels),
         neighbours=found,
         vote=vote,
@@ -115,6 +128,27 @@ def readiness(cell: Cell, roots: Roots) -> Readiness:
     return Readiness("command", uploads, f"{message} It takes about {plain_time(seconds)}.", _command(cell), seconds)
 
 
+def words_readiness(cell: Cell, roots: Roots) -> Readiness:
+    """Whether words can be asked with in a cell now, and what is missing; as `readiness`, without torch."""
+    if not opening.is_at_hand(cell.data, cell.size, roots):
+        return _unavailable(opening.describe_missing(cell.data, cell.size, roots))
+    try:
+        lacking = phrases.lacking(cell, roots)
+        if lacking is not None:
+            return _unavailable(lacking)
+        if phrases.embedded(cell, roots):
+            return Readiness("ready", True, "", "", 0.0)
+    except RetrievalError as error:
+        return _unavailable(error)
+    seconds = START_UP + cell.data.counts["train"] * _seconds_each(cell, roots)
+    message = "The gallery has not been embedded for words yet."
+    if seconds <= A_MINUTE:
+        return Readiness("minute", True, message, f"It is embedded here, in about {seconds:.0f} seconds.", seconds)
+    return Readiness(
+        "command", True, f"{message} It takes about {plain_time(seconds)}.", phrases.command(cell), seconds
+    )
+
+
 def prepare(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progress | None = None) -> None:
     """Compute what a cell still needs to answer sampled queries: groups, embeddings, neighbours of test and gallery."""
     find_groups(cell.data, cell.size, roots)
@@ -122,7 +156,7 @@ def prepare(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progres
         evaluation.neighbours(cell, side, roots, device=device, progress=progress)
 
 
-def sees(query: Query, cell: Cell, roots: Roots) -> np.ndarray:
+def sees(query: PictureQuery, cell: Cell, roots: Roots) -> np.ndarray:
     """What the encoder sees of a query, before normalising: uint8 [S, S] or [S, S, 3]; of a volume [D, S, S]."""
     item, _ = _item(query, cell, roots)
     pixels = preprocessing.pixels_for(configs.at_hand(cell.spec, roots), cell.data.ndim)
@@ -131,12 +165,7 @@ def sees(query: Query, cell: Cell, roots: Roots) -> np.ndarray:
     return np.stack([preprocessing.seen_picture(plane, pixels) for plane in preprocessing.seen_slices(item, pixels)])
 
 
-def _check_k(k: int, n: int) -> None:
-    if not 1 <= k <= min(n - 1, 100):
-        raise BadInput(f"k is {k}.", remedy=f"Choose a k between 1 and {min(n - 1, 100)}.")
-
-
-def _item(query: Query, cell: Cell, roots: Roots) -> tuple[np.ndarray, np.ndarray | None]:
+def _item(query: PictureQuery, cell: Cell, roots: Roots) -> tuple[np.ndarray, np.ndarray | None]:
     """The query as an item of the dataset, and its labels if they are known."""
     if isinstance(query, UploadQuery) and cell.data.vectors:
         width = evaluation.split_of(cell, "train", roots).images.shape[2]
@@ -155,7 +184,7 @@ def _item(query: Query, cell: Cell, roots: Roots) -> tuple[np.ndarray, np.ndarra
     return np.asarray(split.images[query.index]), labels
 
 
-def _nearest(query: Query, item: np.ndarray, cell: Cell, roots: Roots, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(query: PictureQuery, item: np.ndarray, cell: Cell, roots: Roots, k: int) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(query, ItemQuery):
         stored = evaluation.neighbours(cell, "train" if query.split == "train" else "test", roots)
         return stored.indices[query.index, :k], stored.scores[query.index, :k]
@@ -174,46 +203,12 @@ def _nearest(query: Query, item: np.ndarray, cell: Cell, roots: Roots, k: int) -
     return indices[0], scores[0]
 
 
-def _kin(query: Query, item: np.ndarray, index: int, gallery: Split, groups: Groups) -> str | None:
+def _kin(query: PictureQuery, item: np.ndarray, index: int, gallery: Split, groups: Groups) -> str | None:
     """Whether a gallery item is the query's picture again; groups know it for items, pixels tell it for uploads."""
     if isinstance(query, ItemQuery) and groups.of(query.split)[query.index] != groups.train[index]:
         return None
     found = kinship_within(gallery.dataset, item, np.asarray(gallery.images[index]), groups.mean)
     return found if isinstance(query, UploadQuery) else found or "near"
-
-
-def _neighbour(
-    rank: int, index: int, score: float, gallery: Split, truth: np.ndarray | None, kin: str | None
-) -> Neighbour:
-    labels = np.asarray(gallery.labels[index])
-    has = relevance.indicator(gallery.dataset, labels)
-    return Neighbour(
-        rank=rank,
-        index=index,
-        labels=_numbers(has),
-        label_name=relevance.label_name(gallery.dataset, labels),
-        score=score,
-        agrees=None if truth is None else bool((has & truth).any()),
-        duplicate=kin,  # type: ignore[arg-type]
-    )
-
-
-def _numbers(has: np.ndarray) -> tuple[int, ...]:
-    """The label numbers of an indicator row, as `relevance.class_names` counts them."""
-    return tuple(int(label) for label in np.flatnonzero(has))
-
-
-def _vote(found: tuple[Neighbour, ...], gallery: Split) -> tuple[Tally, ...]:
-    """Classes among the neighbours, most votes first; of equal ones that of the nearer neighbour."""
-    names = relevance.class_names(gallery.dataset)
-    has = np.array([[label in neighbour.labels for label in range(len(names))] for neighbour in found])
-    shares = relevance.indicator(gallery.dataset, np.asarray(gallery.labels)).mean(axis=0)
-    votes, first = has.sum(axis=0), has.argmax(axis=0)
-    order = sorted(np.flatnonzero(votes), key=lambda label: (-votes[label], first[label], label))
-    return tuple(
-        Tally(int(label), names[label], int(votes[label]), float(votes[label] / len(found)), float(shares[label]))
-        for label in order
-    )
 
 
 def _reliability(

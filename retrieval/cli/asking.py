@@ -3,11 +3,10 @@
 import contextlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
-from retrieval import search
-from retrieval.answers import UploadQuery
+from retrieval import phrases, search
+from retrieval.answers import TextQuery, UploadQuery
 from retrieval.cells import Cell, cell
 from retrieval.cli import documents
 from retrieval.cli.answering import error_document, refusals, share_on_stderr
@@ -18,19 +17,25 @@ from retrieval.leaderboard import Row, Source
 from retrieval.protocols import PROTOCOLS
 from retrieval.roots import Roots
 
+Asked = UploadQuery | TextQuery  # what a command can ask with
 
-def ask(images: Sequence[Path], address: Mapping[str, Any], roots: Roots, *, k: int) -> dict[str, Any]:
-    """The document of `search`: an entry for each file, in order; `error` beside them if nothing could begin."""
+
+def ask(queries: Sequence[Asked], address: Mapping[str, Any], roots: Roots, *, k: int) -> dict[str, Any]:
+    """The document of `search`: an entry for each file or text, in order; `error` beside them if nothing could begin.
+
+    Files and texts are not mixed: what each needs is made first.
+    """
+    words = any(isinstance(query, TextQuery) for query in queries)
     with contextlib.redirect_stdout(sys.stderr):
         try:
             with refusals():
                 asked = cell(**address, roots=roots)
                 address = asked.names
-                search.prepare(asked, roots, progress=share_on_stderr())
+                (phrases.gallery if words else search.prepare)(asked, roots, progress=share_on_stderr())
         except RetrievalError as error:
             why = error_document(error)
-            return {**address, "error": why, "queries": [documents.refused(str(image), why) for image in images]}
-        return {**address, "queries": [_query(image, asked, roots, k) for image in images]}
+            return {**address, "error": why, "queries": [documents.refused(query, why) for query in queries]}
+        return {**address, "queries": [_query(query, asked, roots, k) for query in queries]}
 
 
 def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) -> None:
@@ -51,9 +56,9 @@ def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) 
             raise UnknownName(kind, name, known[kind])
 
 
-def _query(image: Path, asked: Cell, roots: Roots, k: int) -> dict[str, Any]:
+def _query(query: Asked, asked: Cell, roots: Roots, k: int) -> dict[str, Any]:
     try:
         with refusals():
-            return documents.answer(str(image), search.find(UploadQuery(image), asked, roots, k=k))
+            return documents.answer(query, search.find(query, asked, roots, k=k))
     except RetrievalError as error:
-        return documents.refused(str(image), error_document(error))
+        return documents.refused(query, error_document(error))

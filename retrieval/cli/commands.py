@@ -11,6 +11,7 @@ import typer
 
 from retrieval import doctor as examination
 from retrieval import evaluation, leaderboard
+from retrieval.answers import TextQuery, UploadQuery
 from retrieval.cells import Cell, cell
 from retrieval.cli import asking, collecting, documents, precomputing, texts, verifying
 from retrieval.cli.answering import SAID_NO, Form, count_on_stderr, give, saying_no, share_on_stderr
@@ -18,8 +19,10 @@ from retrieval.datasets import opening
 from retrieval.datasets.catalogue import datasets, find_dataset
 from retrieval.datasets.download import plain_size
 from retrieval.embeddings.embedding import Embeddings
-from retrieval.encoders import loading, weights
+from retrieval.encoders import loading, vocabularies, weights
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
+from retrieval.encoders.specs import EncoderSpec
+from retrieval.errors import RetrievalError
 from retrieval.jobs import worker as queued
 from retrieval.published import published_row
 from retrieval.ranking.neighbours import Side
@@ -119,7 +122,18 @@ def _fetch_weights(name: str, roots: Roots) -> dict:
     spec = find_encoder(name)
     typer.echo(texts.terms(documents.encoder(spec, roots)), err=True)
     path = weights.fetch(spec, roots, progress=count_on_stderr(f"Weights of {spec.title}", shown=plain_size))
-    return documents.fetched(spec, loading.received(spec, path, roots))
+    return documents.fetched(spec, loading.received(spec, path, roots)) | _fetch_vocabulary(spec, roots)
+
+
+def _fetch_vocabulary(spec: EncoderSpec, roots: Roots) -> dict[str, str | None]:
+    """Where the vocabulary of its text side lies; pictures do without, so that a failure is said and no more."""
+    if spec.text is None or not spec.text.tokenizer.file:
+        return {}
+    try:
+        return {"vocabulary": str(vocabularies.fetch(spec, roots))}
+    except RetrievalError as error:
+        typer.echo(f"Words cannot be asked with yet. {error}", err=True)
+        return {"vocabulary": None}
 
 
 @app.command()
@@ -215,20 +229,29 @@ def evaluate(
 
 @app.command()
 def search(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
     dataset: DatasetName,
     encoder: EncoderName,
+    images: Annotated[list[Path] | None, typer.Argument(metavar="[IMAGE...]", help="Picture files.")] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--text", help="Words in the place of picture files, for extractors with a text side; repeatable."
+        ),
+    ] = None,
     size: Size = None,
     protocol: ProtocolName = "paper",
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="Neighbours of each picture.")] = 5,
     form: FormOption = Form.TEXT,
 ) -> None:
-    """Similar pictures for picture files.
+    """Similar pictures for picture files or for words.
 
-    The nearest gallery pictures of each file and their vote. What is missing is computed.
+    The nearest gallery pictures of each and their vote. What is missing is computed. Words are compared by cosine.
     """
+    if bool(images) == bool(text):
+        raise typer.BadParameter("name picture files, or words with --text; not both.")
+    queries = [*map(UploadQuery, images or []), *map(TextQuery, text or [])]
     address = {"dataset": dataset, "size": size, "encoder": encoder, "protocol": protocol}
-    document = asking.ask(images, address, roots_from_environment(), k=k)
+    document = asking.ask(queries, address, roots_from_environment(), k=k)
     give(document, form, text=texts.answers(document))
     if any(query["error"] for query in document["queries"]):
         raise typer.Exit(SAID_NO)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from retrieval.answers import Answer, Tally
+from retrieval.answers import Answer, Tally, TextQuery, UploadQuery
 from retrieval.cells import Cell
 from retrieval.datasets import opening
 from retrieval.datasets.specs import Dataset
@@ -42,7 +42,8 @@ def dataset(spec: Dataset, roots: Roots) -> dict[str, Any]:
 def encoder(spec: EncoderSpec, roots: Roots) -> dict[str, Any]:
     """An EncoderSpec, and whether its weights are `ready`, `downloadable`, `gated` or `missing`.
 
-    `bytes`: of the weights file; null where it is not known or there is none. `page`: the publisher's.
+    `bytes`: of the weights file; null where it is not known or there is none. `page`: the publisher's. `words`: how it
+    reads them, and what of that is untested; null where it cannot be asked with words.
     """
     return {
         "name": spec.name,
@@ -61,8 +62,17 @@ def encoder(spec: EncoderSpec, roots: Roots) -> dict[str, Any]:
         "bytes": (spec.weights.bytes if spec.weights else 0) or None,
         "page": weights.page(spec),
         "unverified": list(spec.unverified),
+        "words": _words(spec),
         "state": weights.state(spec, roots),
     }
+
+
+def _words(spec: EncoderSpec) -> dict[str, Any] | None:
+    if spec.text is None:
+        return None
+    tokenizer = spec.text.tokenizer
+    vocabulary = tokenizer.file or None
+    return {"context": tokenizer.context, "vocabulary": vocabulary, "untested": tokenizer.untested or None}
 
 
 def fetched(spec: EncoderSpec, found: weights.Weights) -> dict[str, Any]:
@@ -120,10 +130,12 @@ def embeddings(asked: Cell, *, gallery: int, queries: int) -> dict[str, Any]:
     return {**address, "n_gallery": gallery, "n_queries": queries}
 
 
-def answer(file: str, found: Answer) -> dict[str, Any]:
-    """One query's entry in the document of `search`."""
+def answer(query: UploadQuery | TextQuery, found: Answer) -> dict[str, Any]:
+    """One query's entry in the document of `search`; of words also how they were compared and what was not read."""
+    words = {"compared": found.provenance["protocol"], "notes": list(found.notes)}
     return {
-        "file": file,
+        **_asked(query),
+        **(words if isinstance(query, TextQuery) else {}),
         "error": None,
         "neighbours": [
             {
@@ -142,9 +154,13 @@ def answer(file: str, found: Answer) -> dict[str, Any]:
     }
 
 
-def refused(file: str, error: Mapping[str, str]) -> dict[str, Any]:
+def refused(query: UploadQuery | TextQuery, error: Mapping[str, str]) -> dict[str, Any]:
     """The entry of a query that got no answer."""
-    return {"file": file, "error": dict(error), "neighbours": [], "vote": None}
+    return {**_asked(query), "error": dict(error), "neighbours": [], "vote": None}
+
+
+def _asked(query: UploadQuery | TextQuery) -> dict[str, str]:
+    return {"text": query.text} if isinstance(query, TextQuery) else {"file": str(query.path)}
 
 
 def check(found: Check) -> dict[str, Any]:

@@ -129,12 +129,15 @@ def board(rows: Sequence[Row]) -> str:
 def _listed(record: Mapping[str, Any]) -> dict[str, Any]:
     metrics = {name: _rounded(value) for name, value in record.get("metrics", {}).items()}
     size = plain_size(record["bytes"]) if record.get("bytes") else None
-    return {**record, **metrics, "size": record.get("size", size), "classes": len(record.get("classes", ()))}
+    named = size_name(record["size"]) if "size" in record else size
+    sides = {name: [size_name(each) for each in record[name]] for name in ("sizes", "at_hand") if name in record}
+    return {**record, **metrics, **sides, "size": named, "classes": len(record.get("classes", ()))}
 
 
 def _answer(query: Mapping[str, Any]) -> str:
+    asked = f"“{query['text']}”" if "text" in query else query["file"]
     if query["error"]:
-        return f"{query['file']}: {query['error']['message']} {query['error']['remedy']}".rstrip()
+        return f"{asked}: {query['error']['message']} {query['error']['remedy']}".rstrip()
     rows = [
         {"rank": each["rank"], "index": each["index"], "label": each["label_name"], "score": f"{each['score']:.4f}"}
         for each in query["neighbours"]
@@ -142,7 +145,9 @@ def _answer(query: Mapping[str, Any]) -> str:
     vote, k = query["vote"], len(rows)
     said = f"vote: {vote['label_name']}, {vote['share']:.0%} ({round(vote['share'] * k)} of {k})" if vote else "no vote"
     warning = "\nNothing in this gallery looks like this picture." if (query["nearness"] or {}).get("beyond") else ""
-    return f"{query['file']}: {said}{warning}\n{table(rows, ('rank', 'index', 'label', 'score'))}"
+    how = [f"{query['compared']}."] if "compared" in query else []
+    notes = "".join(f"\n{said}" for said in [*how, *query.get("notes", ())])
+    return f"{asked}: {said}{warning}{notes}\n{table(rows, ('rank', 'index', 'label', 'score'))}"
 
 
 def _row(row: Row) -> dict[str, Any]:

@@ -9,10 +9,13 @@ from typing import Any
 from retrieval import artifacts
 from retrieval.encoders import (
     builtin,
+    catalogue,
     checkpoints,
     configs,
     devices,
     memory,
+    text_towers,
+    vocabularies,
     weights,
     with_keras,
     with_onnx,
@@ -23,6 +26,7 @@ from retrieval.encoders import (
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.shelf import Shelf
 from retrieval.encoders.specs import Encoder, EncoderSpec
+from retrieval.encoders.text_towers import TextEncoder
 from retrieval.errors import BadInput, Unavailable
 from retrieval.roots import Roots
 
@@ -102,6 +106,37 @@ def load(
     if side is None or spec.runtime != "onnx" or not devices.on_cpu(device):
         return _by_torch(spec, found, roots, devices.ready(device))
     return _by_graph(spec, found, roots, side, convert) or _by_torch(spec, found, roots, devices.ready("cpu"))
+
+
+def load_text_encoder(spec_name: str, roots: Roots, *, device: str = "auto") -> TextEncoder:
+    """The text side of the Encoder of this name, ready to embed words, in float32; kept in memory as networks are.
+
+    Raises:
+        Unavailable: It has none; or its weights or its vocabulary are not at hand.
+        BadInput: One of these files is not what it should be.
+    """
+    spec = find_encoder(spec_name)
+    refusal = text_towers.without_words(spec, catalogue.ENCODERS)
+    if refusal is not None:
+        raise refusal
+    spec = configs.at_hand(spec, roots)
+    found, vocabulary = identify(spec, roots), vocabularies.read(spec, roots)
+    where, text = devices.ready(device), text_towers.side(spec)
+
+    def built() -> TextEncoder:
+        made = text_towers.load(spec, found, vocabulary, device=where)
+        check_same(spec, found.digest, identify(spec, roots).digest)
+        return made
+
+    kept = _SHELF.get(
+        _key(text, found, where),
+        built,
+        device=where,
+        needed=found.path.stat().st_size if found.path else 0,
+        room=memory.room(where),
+        held=lambda encoder: memory.held(encoder.network),
+    )
+    return replace(kept, spec=spec, vocabulary=vocabulary)
 
 
 def fitting(specs: Sequence[EncoderSpec], *, device: str = "auto") -> list[list[EncoderSpec]]:

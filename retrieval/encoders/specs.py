@@ -6,11 +6,13 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from retrieval.encoders.tokenizing import Tokenizer
 from retrieval.pictures.resampling import Interpolation
 
 Library = Literal["keras", "timm", "open_clip", "transformers", "builtin"]
 Runtime = Literal["torch", "onnx"]
 Precision = Literal["fp32", "bf16"]
+Pooling = Literal["cls", "mean", "cls_and_mean", "map_mean", "pooled", "attend"]
 Domain = Literal["general", "language", "biomedical", "pathology", "radiology", "retina", "skin", "baseline"]
 
 
@@ -130,9 +132,9 @@ class Step:
         kind: `cls`: the first token. `mean`: the mean of the tokens from `skip` on. `cls_and_mean`: both, joined.
             `map_mean`: the mean over a feature map's places. `pooled`: the library's own pooling.
             `attend`: attention of one query on all tokens (torch's multi-head, or `perceiver`: one key-value matrix,
-            no bias). `norm`: layer norm. `linear`, `gelu`, `tanh`, `l2` (length 1).
+            no bias). `norm`: layer norm. `linear`, `gelu`, `tanh`, `l2` (length 1). `project`: times one matrix.
         name: Of its tensors, which the layout brings under `feature.<name>`.
-        shape: Of its matrix: (out, in). For `attend`: (width, width of the tokens).
+        shape: Of its matrix: (out, in); of a `project`: (in, out). For `attend`: (width, width of the tokens).
         bias: Whether a `linear` has one.
         skip: Tokens before the patches: the class token and registers.
         heads: Of an `attend`.
@@ -140,7 +142,7 @@ class Step:
         eps: Of layer norms.
     """
 
-    kind: Literal["cls", "mean", "cls_and_mean", "map_mean", "pooled", "attend", "norm", "linear", "gelu", "tanh", "l2"]
+    kind: Pooling | Literal["norm", "linear", "project", "gelu", "tanh", "l2"]
     name: str = ""
     shape: tuple[int, ...] = ()
     bias: bool = False
@@ -151,22 +153,41 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Joint:
+    """How pictures come into the space that they share with texts, where the encoder's own feature is another."""
+
+    pooling: str
+    layout: Layout
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
 class TextTower:
-    """The text side of an encoder whose pictures and texts share a space; described here, not loaded yet.
+    """The text side of an encoder whose pictures and texts share a space; its tensors lie in the same file.
 
     Attributes:
-        tokenizer: What splits a text: a Hub repository or a name of open_clip's.
-        context: Tokens of one text.
-        pooling: Which outputs become the text's vector.
-        steps: From the pictures' network to the shared space, where that is not the feature itself.
-        about: What else changes the vector: padding, lower case.
+        tokenizer: How a text becomes numbers.
+        pooling: Which outputs become the text's vector, in words.
+        layout: How the checkpoint's names become the text side's.
+        library: Which builds it.
+        architecture: transformers' class; empty: open_clip's model that the encoder is the picture side of.
+        arguments: What it is built with; for open_clip in the place of the encoder's own.
+        layers: Hidden states whose mean is taken, by number; none: the last alone.
+        masked: Whether places of padding are hidden from the others (by a mask that the network is given).
+        steps: From the network's output to the vector.
+        joint: None where the encoder's own feature of pictures is in the shared space.
     """
 
-    tokenizer: str
-    context: int
+    tokenizer: Tokenizer
     pooling: str
-    steps: tuple[Step, ...] = ()
-    about: str = ""
+    layout: Layout
+    library: Literal["open_clip", "transformers"] = "open_clip"
+    architecture: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    layers: tuple[int, ...] = ()
+    masked: bool = False
+    steps: tuple[Step, ...] = (Step("pooled"), Step("l2"))
+    joint: Joint | None = None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ def _shapes(step: Step) -> dict[str, tuple[int, ...]]:
     if step.kind == "linear":
         bias = {f"{step.name}.bias": step.shape[:1]} if step.bias else {}
         return {f"{step.name}.weight": step.shape, **bias}
+    if step.kind == "project":
+        return {step.name: step.shape}
     if step.kind == "attend":
         return {f"{step.name}.{name}": shape for name, shape in _attention_shapes(step).items()}
     return {}
@@ -123,6 +125,7 @@ _APPLY: Mapping[str, Callable[[Any, Step, Tensors], Any]] = {
     "attend": _attend,
     "norm": _norm,
     "linear": _linear,
+    "project": lambda seen, step, own: seen @ own[step.name],
     "gelu": _gelu,
     "tanh": lambda seen, step, own: seen.tanh(),
     "l2": _l2,

@@ -1,11 +1,13 @@
 """Encoders of open_clip: the picture side of a model that is loaded whole, so that nothing in its file is left over."""
 
+from dataclasses import replace
 from typing import Any
 
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.encoders.weights import Weights
 from retrieval.encoders.with_torch import TorchEncoder, encoder, fill
 
+_NO_PICTURES = {"layers": 1, "width": 64, "image_size": 32, "patch_size": 32}
 _OF_TOKENS = ("cls", "mean", "cls_and_mean", "map_mean", "attend")
 
 
@@ -41,6 +43,16 @@ def build(spec: EncoderSpec) -> Any:
     if "timm_model_name" in config["vision_cfg"]:
         config["vision_cfg"] = {**config["vision_cfg"], "timm_model_pretrained": False}
     return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+
+
+def build_text(spec: EncoderSpec) -> Any:
+    """The same model with a picture side of next to nothing, taken off again: only the text side has weights."""
+    import torch
+
+    arguments = {**spec.arguments, "config": {**_config(spec), "vision_cfg": _NO_PICTURES}}
+    model = build(replace(spec, arguments=arguments))
+    model.visual = torch.nn.Identity()
+    return model
 
 
 def _config(spec: EncoderSpec) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from retrieval.encoders.specs import EncoderSpec, Layout
 from retrieval.encoders.weights import Weights, unreadable
 from retrieval.encoders.with_torch import TorchEncoder, encoder
 
+_BESIDES = ("add_pooling_layer",)  # what a class takes that is no part of its configuration
+
 
 def load(spec: EncoderSpec, weights: Weights, *, device: str) -> TorchEncoder:
     """Build the network from the spec's arguments and load every tensor strictly.
@@ -21,28 +23,31 @@ def load(spec: EncoderSpec, weights: Weights, *, device: str) -> TorchEncoder:
     Raises:
         BadInput: The file is not this network's.
     """
-    network, tensors = _filled(spec, Path(str(weights.path)))
+    network, tensors = filled(spec, Path(str(weights.path)))
     return encoder(spec, weights, device, network=network, forward=_forward(spec, network), tensors=tensors)
 
 
 def build(spec: EncoderSpec) -> Any:
     """The network of the architecture's class name, configured by the arguments, with random weights."""
-    kind, config = _configured(spec)
-    return kind(config)
+    kind, config, besides = _configured(spec)
+    return kind(config, **besides)
 
 
-def _configured(spec: EncoderSpec) -> tuple[Any, Any]:
+def _configured(spec: EncoderSpec) -> tuple[Any, Any, dict[str, Any]]:
+    """The class, its configuration, and the arguments that it takes besides."""
     import transformers
 
     kind = getattr(transformers, spec.architecture)
-    return kind, kind.config_class(**spec.arguments)
+    besides = {name: value for name, value in spec.arguments.items() if name in _BESIDES}
+    config = {name: value for name, value in spec.arguments.items() if name not in _BESIDES}
+    return kind, kind.config_class(**config), besides
 
 
-def _filled(spec: EncoderSpec, path: Path) -> tuple[Any, dict[str, Any]]:
+def filled(spec: EncoderSpec, path: Path) -> tuple[Any, dict[str, Any]]:
     """The network with its tensors, and those of the steps by name; BadInput unless each has its place."""
     import torch
 
-    kind, config = _configured(spec)
+    kind, config, besides = _configured(spec)
     try:
         own = {
             name: _apart(one) for name, one in layouts.named(checkpoints.read(path, spec.layout), spec.layout).items()
@@ -57,6 +62,7 @@ def _filled(spec: EncoderSpec, path: Path) -> tuple[Any, dict[str, Any]]:
                 dtype=torch.float32,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # it names them in its report, where else it would not
+                **besides,
             )
         _check(report)
         places = network.state_dict()

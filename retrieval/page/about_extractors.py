@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from html import escape
 
 from retrieval.encoders.catalogue import ENCODERS
-from retrieval.encoders.specs import EncoderSpec, Pixels
+from retrieval.encoders.specs import EncoderSpec, Pixels, TextTower
 from retrieval.page.extractors import DOMAINS, length, web
 
 _HEAD = ("Extractor", "What it is", "Vector and input", "Licence", "Paper")
@@ -101,10 +101,19 @@ def _more(spec: EncoderSpec) -> Iterable[tuple[str, str]]:
     """What somebody wants to know who compares or checks."""
     if spec.study:
         yield "Compared with the study", spec.study
+    if spec.text is not None:
+        yield "Words", _of_words(spec.text)
     if spec.on_purpose:
         yield "Other than its authors have it, on purpose", spec.on_purpose
     if spec.unverified:
         yield "Not verified", " ".join(spec.unverified)
+
+
+def _of_words(tower: TextTower) -> str:
+    tokenizer = tower.tokenizer
+    untested = f" Not tested: {tokenizer.untested}" if tokenizer.untested else ""
+    reads = f"Can be asked with words, of which it reads up to {tokenizer.context} pieces."
+    return f"{reads} The words' vector: {tower.pooling}.{untested}"
 
 
 def _folded(remarks: list[tuple[str, str]]) -> str:

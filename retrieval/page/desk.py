@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from retrieval import search
-from retrieval.answers import Answer, Query, Readiness, UploadQuery
+from retrieval import phrases, search
+from retrieval.answers import Answer, Query, Readiness, TextQuery, UploadQuery
 from retrieval.cells import Cell
 from retrieval.datasets.catalogue import DATASETS
 from retrieval.datasets.download import plain_size
@@ -15,8 +15,8 @@ from retrieval.datasets.opening import is_at_hand, open_split
 from retrieval.datasets.relevance import class_names
 from retrieval.datasets.specs import Split, SplitName
 from retrieval.embeddings.embedding import Progress
-from retrieval.encoders import loading, weights
-from retrieval.errors import RetrievalError, Unavailable, UnknownName
+from retrieval.encoders import loading, vocabularies, weights
+from retrieval.errors import Busy, RetrievalError, Unavailable, UnknownName
 from retrieval.page import extractors, underway, view
 from retrieval.page.link import Link, explain, fitting_cell, parse, whole_number
 from retrieval.page.uploads import Uploads
@@ -81,6 +81,8 @@ class Desk:
     def _asked(self, link: Link, history: view.History, notice: str) -> dict[str, Any]:
         """An answer, or what is missing and what to do."""
         try:
+            if link.text is not None:
+                return self._by_words(link, history, notice)
             ready = search.readiness(link.cell, self.roots)
             getting = self._getting(link.cell, ready)
             refuses = link.token and view.no_upload(link.cell, ready)
@@ -98,7 +100,7 @@ class Desk:
         try:
             link = parse(words, self.start, self.roots)
             yield view.working(said="Getting ready: the extractor is loaded first.", fraction=0.0)
-            for said, fraction in underway.steps(lambda say: search.prepare(link.cell, self.roots, progress=say)):
+            for said, fraction in underway.steps(lambda say: self._prepare(link, say)):
                 yield view.working(said=said, fraction=fraction)
         except RetrievalError as error:
             yield view.unavailable(error, link, history="keep")
@@ -119,10 +121,32 @@ class Desk:
         except RetrievalError as error:
             yield self._not_fetched(error, link)
             return
-        if search.readiness(link.cell, self.roots).state == "minute":
+        if self._ready(link).state == "minute":
             yield from self.compute(words)
         else:
             yield self.ask(self.with_query(link), history="replace")
+
+    def _ready(self, link: Link) -> Readiness:
+        """What can be answered now of what the link asks with: words or a picture."""
+        asks = search.readiness if link.text is None else search.words_readiness
+        return asks(link.cell, self.roots)
+
+    def _prepare(self, link: Link, say: Progress) -> None:
+        """Compute what the link's question lacks."""
+        makes = search.prepare if link.text is None else phrases.gallery
+        makes(link.cell, self.roots, progress=say)
+
+    def _by_words(self, link: Link, history: view.History, notice: str) -> dict[str, Any]:
+        """What the page draws for a question in words."""
+        ready = self._ready(link)
+        pictures = search.readiness(link.cell, self.roots)
+        fitting = link.cell.spec.text is not None and link.cell.data.ndim == 2
+        getting = self._getting(link.cell, pictures) if fitting and ready.state == "unavailable" else None
+        if getting:
+            return view.no_weights(getting, link, history=history, notice=notice)
+        if ready.state != "ready":
+            return view.not_ready(ready, link, history=history, notice=notice)
+        return self._answered(link, pictures, history, notice, None)
 
     def _fetch(self, cell: Cell, say: Progress) -> None:
         """Only what the menu says can be downloaded: what is gated is for the command line, where the token is."""
@@ -137,6 +161,9 @@ class Desk:
         path = weights.fetch(spec, self.roots, progress=report)
         say(f"Checking what came for {spec.title}.", 1.0)
         loading.received(spec, path, self.roots)
+        if spec.text is not None:
+            with contextlib.suppress(Unavailable, Busy):  # pictures do without; asking with words says what is missing
+                vocabularies.fetch(spec, self.roots)
 
     def _not_fetched(self, error: RetrievalError, link: Link) -> dict[str, Any]:
         """Why a download ended, on the panel that it began from."""
@@ -158,7 +185,7 @@ class Desk:
 
         Without one where the data are missing: asking says that in full. BadInput where a class has no test picture.
         """
-        if link.item is not None or link.token is not None:
+        if link.names_query:
             return link
         try:
             return link.with_item(search.sample(link.cell, self.roots, label=label))
@@ -167,13 +194,15 @@ class Desk:
 
     def find(self, link: Link) -> Answer:
         """The Answer itself; RetrievalError where there is none. Extractors embed one or two pictures at a time."""
-        with self.uploads.turns if link.token else contextlib.nullcontext():
+        with self.uploads.turns if link.token or link.text else contextlib.nullcontext():
             return search.find(self.query(link), link.cell, self.roots, k=link.k)
 
     def query(self, link: Link) -> Query:
         """What is asked with; Unavailable where the link names nothing that is here."""
         if link.token is not None:
             return UploadQuery(path=self.uploads.open(link.token).path)
+        if link.text is not None:
+            return TextQuery(link.text)
         if link.item is None:
             raise Unavailable("There is no picture to ask with.", remedy="Sample a test picture or upload one.")
         return link.item

@@ -78,7 +78,8 @@ def dimensions(data: Dataset) -> int:
 def offered(spec: EncoderSpec) -> dict[str, Any]:
     """An extractor as the menu holds it."""
     takes = [ndim for ndim in (2, 3) if spec.takes(ndim)] if spec.name != IMPORTED.name else [VECTORS]
-    return {"name": spec.name, "title": spec.title, "takes": takes, "domain": spec.domain}
+    words = spec.text is not None  # can be asked with words
+    return {"name": spec.name, "title": spec.title, "takes": takes, "domain": spec.domain, "words": words}
 
 
 def facts(spec: EncoderSpec, data: Dataset) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from retrieval.cells import Cell, cell, usual_sizes
 from retrieval.datasets.catalogue import find_dataset
 from retrieval.encoders.catalogue import encoders_for, find_encoder
 from retrieval.errors import BadInput, RetrievalError, UnknownName
+from retrieval.phrases import plain
 from retrieval.roots import Roots
 
 FEWEST, MOST = 1, 20
@@ -29,6 +30,7 @@ class Link:
         item: A picture of the dataset; None for an upload, or where none was chosen.
         token: Of an uploaded picture; None otherwise. It opens the picture, so it is never part of an address to share.
         uploaded: The query is, or in a shared address was, an uploaded picture.
+        text: Words in the place of a picture; None otherwise.
     """
 
     cell: Cell
@@ -36,14 +38,20 @@ class Link:
     item: ItemQuery | None = None
     token: str | None = None
     uploaded: bool = False
+    text: str | None = None
+
+    @property
+    def names_query(self) -> bool:
+        """Whether it says what is asked with."""
+        return self.item is not None or self.token is not None or self.text is not None
 
     def with_item(self, item: ItemQuery) -> "Link":
         """The same question about a picture of the dataset."""
-        return replace(self, item=item, token=None, uploaded=False)
+        return replace(self, item=item, token=None, uploaded=False, text=None)
 
     def with_upload(self, token: str) -> "Link":
         """The same question about an uploaded picture."""
-        return replace(self, item=None, token=token, uploaded=True)
+        return replace(self, item=None, token=token, uploaded=True, text=None)
 
 
 def parse(words: Mapping[str, str], default: Cell, roots: Roots | None = None) -> Link:
@@ -60,12 +68,14 @@ def parse(words: Mapping[str, str], default: Cell, roots: Roots | None = None) -
         raise BadInput("This link names an uploaded picture in a way that is not known.", remedy="Upload it again.")
     item = words.get("item")
     uploaded = token is not None or item == "upload"
+    text = words.get("text") if item is None and not uploaded else None
     return Link(
         cell=where,
         k=neighbours_wanted(words.get("k", K)),
         item=None if uploaded or item is None else parse_item(item, where),
         token=token,
         uploaded=uploaded,
+        text=None if text is None else plain(text),
     )
 
 
@@ -87,6 +97,8 @@ def to_words(link: Link, *, private: bool = False) -> str:
         words["upload"] = link.token
     elif link.uploaded:
         words["item"] = "upload"
+    elif link.text is not None:
+        words["text"] = link.text
     return urlencode(words)
 
 

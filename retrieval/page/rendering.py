@@ -3,12 +3,13 @@
 import base64
 import csv
 import io
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from retrieval.answers import Answer, ItemQuery, Neighbour
+from retrieval.answers import Answer, ItemQuery, Neighbour, Query, TextQuery
 from retrieval.datasets.collections.vectors import NUMBER
 from retrieval.datasets.specs import Dataset
 from retrieval.page import words
@@ -82,6 +83,14 @@ def answer_png(answer: Answer, query: np.ndarray, neighbours: Sequence[np.ndarra
     return buffer.getvalue()
 
 
+def text_tile(text: str) -> np.ndarray:
+    """Words as a picture for a sheet, as many as there is room for: uint8 [224, 224, 3]."""
+    tile = Image.new("RGB", (_SIDE, _SIDE), _PAPER)
+    lines = textwrap.wrap(_plain(text), width=24, max_lines=9, placeholder="...")
+    ImageDraw.Draw(tile).multiline_text((12, 12), "\n".join(lines), fill=_INK, font=_font(16), spacing=6)
+    return np.asarray(tile)
+
+
 def _row(answer: Answer, place: int) -> dict[str, object]:
     neighbour, cell, query = answer.neighbours[place], answer.cell, answer.query
     return {
@@ -92,7 +101,7 @@ def _row(answer: Answer, place: int) -> dict[str, object]:
         "data_and_weights": "verified" if answer.verified else "unverified",
         "synthetic": "yes" if cell.data.synthetic else "no",
         "training_overlap": cell.spec.overlaps.get(cell.dataset, ""),
-        "query": f"{query.split}-{query.index}" if isinstance(query, ItemQuery) else "upload",
+        "query": _named(query),
         "query_label": answer.query_label_name or "",
         "rank": neighbour.rank,
         "split": cell.rules.gallery,
@@ -104,6 +113,12 @@ def _row(answer: Answer, place: int) -> dict[str, object]:
         "same_label": {True: "yes", False: "no", None: ""}[neighbour.agrees],
         "duplicate": neighbour.duplicate or "",
     }
+
+
+def _named(query: Query) -> str:
+    if isinstance(query, ItemQuery):
+        return f"{query.split}-{query.index}"
+    return query.text if isinstance(query, TextQuery) else "upload"
 
 
 def _safe(value: object) -> object:
@@ -155,8 +170,7 @@ def _caption(draw: ImageDraw.ImageDraw, column: int, row: int, lines: list[tuple
 
 
 def _foot(draw: ImageDraw.ImageDraw, answer: Answer, *, top: int, width: int) -> None:
-    data = answer.cell.data
-    reliability = words.reliability_sentence(answer.reliability, data)
+    reliability = words.trust_sentence(answer)
     far = [words.nearness_sentence(answer.nearness, answer)] if answer.nearness and answer.nearness.beyond else []
     source = "".join(words.provenance_line(answer))
     research = f"Score: {answer.cell.rules.score_name}. Research use, not for diagnosis."

@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Route
 
 from retrieval import search
-from retrieval.answers import ItemQuery, Query, UploadQuery
+from retrieval.answers import ItemQuery, Query, TextQuery, UploadQuery
 from retrieval.cells import Cell, cell
 from retrieval.datasets.catalogue import find_dataset
 from retrieval.datasets.opening import open_split
@@ -167,7 +167,7 @@ def _answer_png(request: Request, *, desk: Desk) -> Response:
 
 def _asked(request: Request, desk: Desk) -> Link:
     link = parse(request.query_params, desk.start, desk.roots)
-    if link.item is None and link.token is None:
+    if not link.names_query:
         raise Unavailable("This link names no picture to ask with.", remedy="Take the link from the page.")
     return link
 
@@ -177,12 +177,15 @@ def _flat(query: Query, link: Link, desk: Desk) -> np.ndarray:
     if isinstance(query, ItemQuery):
         pixels = _item_pixels(link.cell, query, desk)
         return pixels[fullest_slice(pixels)] if link.cell.data.ndim == 3 else pixels
+    if isinstance(query, TextQuery):
+        return rendering.text_tile(query.text)
     with Image.open(desk.uploads.open(link.token or "").preview) as preview:
         return np.asarray(preview)
 
 
 def _attachment(link: Link, kind: str) -> dict[str, str]:
-    query = "upload" if link.item is None else f"{link.item.split}-{link.item.index}"
+    other = "upload" if link.text is None else "words"
+    query = other if link.item is None else f"{link.item.split}-{link.item.index}"
     name = f"{link.cell.key.replace('/', '-')}-{query}.{kind}"
     return {"Content-Disposition": f'attachment; filename="{name}"', **NEVER}
 

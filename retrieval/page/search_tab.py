@@ -16,7 +16,7 @@ from retrieval.page.desk import Desk
 from retrieval.page.view import menus
 
 # In this order they are one script: each part uses what stands before it.
-SCRIPTS = ("parts", "slices", "menu", "ask", "draw", "extractor", "upload", "start")
+SCRIPTS = ("parts", "slices", "menu", "ask", "draw", "extractor", "upload", "phrase", "start")
 DOWNLOADS = 2  # at a time, of all visitors together
 STYLES = ("search", "menu")
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from retrieval.answers import Answer, ItemQuery, Readiness
+from retrieval.answers import Answer, ItemQuery, Readiness, TextQuery
 from retrieval.cells import Cell
 from retrieval.datasets.catalogue import DATASETS, datasets
 from retrieval.datasets.relevance import class_names
@@ -95,7 +95,7 @@ def answered(
     `getting`: how to get the weights, where stored neighbours answer without them.
     """
     gallery = splits[answer.cell.rules.gallery]
-    figures = _query_figures(answer, link, splits, upload)
+    figures = [asdict(figure) for figure in _query_figures(answer, link, splits, upload)] or [None, None]
     score, _, nearer = answer.cell.rules.score_name.partition(" (")
     before, standing, after = words.provenance_line(answer)
     return {
@@ -108,16 +108,16 @@ def answered(
         "query": {
             "title": words.query_title(answer.query, answer.cell.data),
             "label": answer.query_label_name or "",
-            "notes": list(upload.notes) if upload else [],
-            "original": asdict(figures[0]),
-            "seen": asdict(figures[1]),
+            "notes": [*(upload.notes if upload else ()), *answer.notes],
+            "original": figures[0],
+            "seen": figures[1],
         },
         "cards": [_card(answer, place, gallery) for place in range(len(answer.neighbours))],
         "heading": f"Nearest {len(answer.neighbours)} of {words.gallery_size(answer.cell)}",
         "score": score,
         "nearer": nearer.rstrip(")"),
         "vote": _vote(answer),
-        "reliability": words.reliability_sentence(answer.reliability, answer.cell.data),
+        "reliability": words.trust_sentence(answer),
         "nearness": words.nearness_sentence(answer.nearness, answer),
         "beyond": bool(answer.nearness and answer.nearness.beyond),
         "line": [before, after],
@@ -149,8 +149,14 @@ def not_ready(readiness: Readiness, link: Link, *, history: History, notice: str
         "message": readiness.message,
         "remedy": readiness.remedy,
         "compute": "Compute it now" if readiness.state == "minute" else "",
-        "later": jobs_tab.offer(link.cell, readiness.seconds) if readiness.state == "command" else None,
+        "later": _later(link, readiness),
     }
+
+
+def _later(link: Link, readiness: Readiness) -> dict[str, Any] | None:
+    """A job for what takes long; not for words, whose vectors of the gallery are no part of a cell."""
+    wanted = readiness.state == "command" and link.text is None
+    return jobs_tab.offer(link.cell, readiness.seconds) if wanted else None
 
 
 def no_weights(getting: Mapping[str, Any], link: Link, *, history: History, notice: str = "") -> dict[str, Any]:
@@ -222,8 +228,11 @@ def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
 
 def _query_figures(
     answer: Answer, link: Link, splits: Mapping[str, Split], upload: Upload | None
-) -> tuple[Figure, Figure]:
+) -> tuple[Figure, ...]:
+    """The query as it is and as the extractor sees it; none of words."""
     cell = answer.cell
+    if isinstance(answer.query, TextQuery):
+        return ()
     if isinstance(answer.query, ItemQuery):
         split = splits[answer.query.split]
         original = _figure(cell, answer.query, split, alt=words.query_title(answer.query, cell.data))

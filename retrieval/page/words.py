@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from retrieval.answers import Answer, ItemQuery, Nearness, Neighbour, Query, Readiness, Reliability, Tally
+from retrieval.answers import Answer, ItemQuery, Nearness, Neighbour, Query, Readiness, Reliability, Tally, TextQuery
 from retrieval.cells import Cell
 from retrieval.datasets.specs import Dataset
 from retrieval.pictures.item import size_name
 
 DUPLICATE = {"exact": "exact duplicate", "near": "near duplicate"}
+MOST_QUOTED = 90  # letters of somebody's words in a heading
 NO_VOTE = "These pictures have no labels, so there is no vote."
 SPLIT = {"test": "test", "train": "gallery"}
 
@@ -44,7 +45,7 @@ def query_title(query: Query, data: Dataset) -> str:
     """What was asked with, for a heading."""
     if isinstance(query, ItemQuery):
         return f"{SPLIT[query.split].capitalize()} {item_noun(data)} {query.index}"
-    return "Your picture"
+    return _quoted(query.text) if isinstance(query, TextQuery) else "Your picture"
 
 
 def summary(answer: Answer) -> str:
@@ -82,6 +83,16 @@ def vote_sentence(answer: Answer) -> str:
 def tally_line(tally: Tally, k: int) -> str:
     """One class of the vote, as text beside its bar."""
     return f"{tally.votes} of {k} ({percent(tally.share)}), gallery {percent(tally.gallery_share)}"
+
+
+def trust_sentence(answer: Answer) -> str:
+    """How far to trust an answer: of words nothing is known."""
+    if isinstance(answer.query, TextQuery):
+        return (
+            "How far to trust an answer to words is not known: it has not been measured here. How near words and "
+            "pictures come to each other says nothing beside how near pictures do."
+        )
+    return reliability_sentence(answer.reliability, answer.cell.data)
 
 
 def reliability_sentence(reliability: Reliability | None, data: Dataset) -> str:
@@ -135,7 +146,7 @@ def provenance_line(answer: Answer) -> tuple[str, str, str]:
     parts = [
         cell.spec.title,
         *([f"weights {weights[:8]}"] if isinstance(weights, str) else []),
-        cell.rules.title,
+        "words by cosine" if isinstance(answer.query, TextQuery) else cell.rules.title,
         f"{cell.data.title} {size_name(cell.size)}",
     ]
     standing = "verified" if answer.verified else "unverified"
@@ -161,6 +172,11 @@ def readiness_title(readiness: Readiness) -> str:
         "command": f"Not computed yet: takes about {duration(max(60.0, readiness.seconds))}",
         "unavailable": "Not at hand",
     }[readiness.state]
+
+
+def _quoted(text: str) -> str:
+    """Words as a heading: in quotes, cut where they are long."""
+    return f"“{text if len(text) <= MOST_QUOTED else text[: MOST_QUOTED - 1].rstrip() + '…'}”"
 
 
 def _interval(reliability: Reliability) -> str:

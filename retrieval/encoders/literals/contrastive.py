@@ -1,7 +1,7 @@
-"""What the encoders of pictures and texts share: pixels, layouts, text sides."""
+"""What the encoders of pictures and texts share: pixels, layouts."""
 
 from retrieval.encoders.literals.normalisations import CLIP_MEAN, CLIP_STD
-from retrieval.encoders.specs import Layout, Pixels, Step, TextTower
+from retrieval.encoders.specs import Layout, Pixels, Step
 
 # The picture's vector in the space that it shares with texts; compared by cosine, as it was trained.
 PROJECTED = (Step("pooled"), Step("l2"))
@@ -26,17 +26,4 @@ OPEN_CLIP_CUSTOM = Layout(
 # The two sides of transformers' CLIPModel and SiglipModel; files of version 4 have counted positions besides.
 TRANSFORMERS = Layout(
     unwrap=("state_dict",), drop=(r"text_(?:model|projection)\..*", *_TEMPERATURE, r".*\.position_ids")
-)
-
-CLIP_TEXT = TextTower(
-    tokenizer="ViT-B-32",
-    context=77,
-    pooling="output at the end-of-text token after the last norm, projected, length 1",
-    about="open_clip's byte pairs, lower case, padded with zeros.",
-)
-CLIP_TEXT_OF_TRANSFORMERS = TextTower(
-    tokenizer="openai/clip-vit-base-patch32",
-    context=77,
-    pooling="output at the end-of-text token after the last norm, projected, length 1",
-    about="The same byte pairs as open_clip's, padded to 77 tokens.",
 )

@@ -2,17 +2,16 @@
 
 from dataclasses import replace
 
+from retrieval.encoders.literals import text_sides
 from retrieval.encoders.literals.contrastive import (
     CLIP_224,
-    CLIP_TEXT,
-    CLIP_TEXT_OF_TRANSFORMERS,
     OPEN_CLIP,
     POOLING,
     PROJECTED,
     TRANSFORMERS,
 )
 from retrieval.encoders.literals.normalisations import HALF, IMAGENET_MEAN, IMAGENET_STD
-from retrieval.encoders.specs import EncoderSpec, Layout, Pixels, Rule, Step, TextTower, WeightsSource
+from retrieval.encoders.specs import EncoderSpec, Layout, Pixels, Rule, Step, WeightsSource
 
 # As transformers' processor crops: an odd border is halved down.
 _PROCESSED = replace(CLIP_224, centre="down")
@@ -90,7 +89,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=TRANSFORMERS,
         steps=PROJECTED,
         parameters=87_849_216,
-        text=CLIP_TEXT_OF_TRANSFORMERS,
+        text=text_sides.CLIP_512,
         unverified=(_PROCESSOR_UNREAD, "Under which licence the weights are."),
         rules=_BY_PROCESSOR,
     ),
@@ -123,7 +122,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=TRANSFORMERS,
         steps=PROJECTED,
         parameters=87_849_216,
-        text=CLIP_TEXT_OF_TRANSFORMERS,
+        text=text_sides.CLIP_512,
         overlaps=dict.fromkeys(("chestmnist", "pneumoniamnist", "breastmnist"), _PAPER_FIGURES),
         rules=_PROCESSOR_READ,
     ),
@@ -156,7 +155,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=TRANSFORMERS,
         steps=PROJECTED,
         parameters=303_966_208,
-        text=replace(CLIP_TEXT_OF_TRANSFORMERS, tokenizer="openai/clip-vit-large-patch14"),
+        text=text_sides.CLIP_768,
         overlaps={"dermamnist": _PAPER_FIGURES},
         unverified=(
             "What the processor file beside these weights says: the pixels are those of the authors' own code, which "
@@ -192,7 +191,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP,
         steps=PROJECTED,
         parameters=87_849_216,
-        text=CLIP_TEXT,
+        text=text_sides.CLIP,
         overlaps={"pathmnist": _PAPER_FIGURES},
         rules=(Rule("model_cfg.quick_gelu", must=(False,), absent=False),),
     ),
@@ -224,7 +223,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP,
         steps=PROJECTED,
         parameters=86_192_640,
-        text=CLIP_TEXT,
+        text=text_sides.CLIP,
         overlaps={
             "dermamnist": "Derm1M holds public datasets, and its authors report HAM10000 zero-shot; whether pictures "
             "of HAM10000, DermaMNIST's source, are among its training pictures is unknown."
@@ -276,12 +275,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
             Step("l2"),
         ),
         parameters=304_728_576,
-        text=TextTower(
-            tokenizer="Astaxanthin/KEEP",
-            context=256,
-            pooling="BERT's pooler output, length 1",
-            about="Padded to 256 tokens.",
-        ),
+        text=text_sides.KEEP,
     ),
     EncoderSpec(
         name="medsiglip",
@@ -310,12 +304,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=TRANSFORMERS,
         steps=PROJECTED,
         parameters=428_565_440,
-        text=TextTower(
-            tokenizer="google/medsiglip-448",
-            context=64,
-            pooling="output at the last of the 64 places, projected, length 1",
-            about="Always padded to 64 tokens: the last place is read, padding or not.",
-        ),
+        text=text_sides.MEDSIGLIP,
         overlaps={
             "pathmnist": "Its pictures of pathology are not listed: unknown. Google's notebook trains these weights "
             "further on NCT-CRC, PathMNIST's source, with its labels as captions: a copy made so must not be used here."

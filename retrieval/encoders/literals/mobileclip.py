@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from retrieval.encoders.literals.contrastive import CLIP_TEXT, OPEN_CLIP_CUSTOM, POOLING, PROJECTED
+from retrieval.encoders.literals import text_sides
+from retrieval.encoders.literals.contrastive import OPEN_CLIP_CUSTOM, POOLING, PROJECTED
 from retrieval.encoders.literals.normalisations import CLIP_MEAN, CLIP_STD
 from retrieval.encoders.specs import EncoderSpec, Pixels, WeightsSource
 
@@ -41,7 +42,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP_CUSTOM,
         steps=PROJECTED,
         parameters=11_406_976,
-        text=CLIP_TEXT,
+        text=text_sides.CLIP_CUSTOM,
         unverified=_UNREAD,
     ),
     EncoderSpec(
@@ -66,7 +67,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP_CUSTOM,
         steps=PROJECTED,
         parameters=35_815_232,
-        text=CLIP_TEXT,
+        text=text_sides.CLIP_CUSTOM,
         unverified=_UNREAD,
     ),
     EncoderSpec(
@@ -91,7 +92,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP_CUSTOM,
         steps=PROJECTED,
         parameters=125_235_648,
-        text=CLIP_TEXT,
+        text=text_sides.CLIP_CUSTOM,
         unverified=_UNREAD,
     ),
     EncoderSpec(
@@ -116,7 +117,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP_CUSTOM,
         steps=PROJECTED,
         parameters=321_784_832,
-        text=CLIP_TEXT,
+        text=text_sides.CLIP_CUSTOM,
         unverified=_UNREAD,
     ),
     EncoderSpec(
@@ -141,7 +142,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP_CUSTOM,
         steps=PROJECTED,
         parameters=86_349_056,
-        text=CLIP_TEXT,
+        text=text_sides.CLIP_CUSTOM,
         unverified=_UNREAD,
     ),
 )

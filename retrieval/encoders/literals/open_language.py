@@ -1,15 +1,15 @@
 """General encoders trained on pictures and texts of the web, by open_clip."""
 
+from retrieval.encoders.literals import text_sides
 from retrieval.encoders.literals.contrastive import (
     CLIP_224,
-    CLIP_TEXT,
     OPEN_CLIP,
     OPEN_CLIP_CUSTOM,
     POOLING,
     PROJECTED,
 )
 from retrieval.encoders.literals.normalisations import HALF
-from retrieval.encoders.specs import EncoderSpec, Pixels, TextTower, WeightsSource
+from retrieval.encoders.specs import EncoderSpec, Pixels, WeightsSource
 
 # Sizes of files: four bytes for each number of both sides. All come from open_clip's table of pretrained weights.
 _FILE, _OTHER_FILE = "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
@@ -25,12 +25,6 @@ _SIGLIP_POOLING = "attention pooling over the patches, length 1 (L2), as the tra
 _PE_224 = Pixels(size=224, fit="squash", interpolation="pil_bilinear", mean=HALF, std=HALF)
 _PE_336 = Pixels(size=336, fit="squash", interpolation="pil_bilinear", mean=HALF, std=HALF)
 _PE_384 = Pixels(size=384, fit="squash", interpolation="pil_bilinear", mean=HALF, std=HALF)
-_PE_TEXT = TextTower(
-    tokenizer="PE-Core-B-16",
-    context=32,
-    pooling="output at the end-of-text token after the last norm, projected, length 1",
-    about="CLIP's byte pairs, lower case, padded with zeros to 32 tokens.",
-)
 
 ENCODERS: tuple[EncoderSpec, ...] = (
     EncoderSpec(
@@ -58,7 +52,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP,
         steps=PROJECTED,
         parameters=87_849_216,
-        text=CLIP_TEXT,
+        text=text_sides.CLIP,
     ),
     EncoderSpec(
         name="openclip_vit_b_16",
@@ -85,7 +79,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP,
         steps=PROJECTED,
         parameters=86_192_640,
-        text=CLIP_TEXT,
+        text=text_sides.CLIP,
     ),
     EncoderSpec(
         name="siglip2_b16",
@@ -107,12 +101,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP_CUSTOM,
         steps=PROJECTED,
         parameters=92_884_224,
-        text=TextTower(
-            tokenizer="timm/ViT-B-16-SigLIP2",
-            context=64,
-            pooling="output at the last of the 64 places, projected, length 1",
-            about="Gemma's pieces, 256 000 of them; lower case and without punctuation; always padded to 64 tokens.",
-        ),
+        text=text_sides.SIGLIP2_B,
     ),
     EncoderSpec(
         name="siglip2_so400m",
@@ -136,12 +125,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP_CUSTOM,
         steps=PROJECTED,
         parameters=427_680_704,
-        text=TextTower(
-            tokenizer="timm/ViT-SO400M-14-SigLIP2",
-            context=64,
-            pooling="output at the last of the 64 places, projected, length 1",
-            about="Gemma's pieces, 256 000 of them; lower case and without punctuation; always padded to 64 tokens.",
-        ),
+        text=text_sides.SIGLIP2_SO400M,
     ),
     EncoderSpec(
         name="pe_core_t",
@@ -163,7 +147,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP_CUSTOM,
         steps=PROJECTED,
         parameters=6_141_056,
-        text=_PE_TEXT,
+        text=text_sides.PE_CORE,
     ),
     EncoderSpec(
         name="pe_core_s",
@@ -185,7 +169,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP_CUSTOM,
         steps=PROJECTED,
         parameters=23_783_168,
-        text=_PE_TEXT,
+        text=text_sides.PE_CORE,
     ),
     EncoderSpec(
         name="pe_core_b",
@@ -207,7 +191,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP_CUSTOM,
         steps=PROJECTED,
         parameters=93_673_984,
-        text=_PE_TEXT,
+        text=text_sides.PE_CORE,
     ),
     EncoderSpec(
         name="pe_core_l",
@@ -229,6 +213,6 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=OPEN_CLIP_CUSTOM,
         steps=PROJECTED,
         parameters=317_152_256,
-        text=_PE_TEXT,
+        text=text_sides.PE_CORE,
     ),
 )

@@ -1,9 +1,10 @@
 """The study's foundation models, as its code ran them (arXiv 2409.09430), and the two that its tables leave out."""
 
+from retrieval.encoders.literals import text_sides
 from retrieval.encoders.literals.normalisations import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
 from retrieval.encoders.literals.publisher_rules import OPEN_CLIP_224
 from retrieval.encoders.literals.study_virchow import ENCODERS as _VIRCHOW
-from retrieval.encoders.specs import EncoderSpec, Layout, Pixels, Step, TextTower, WeightsSource
+from retrieval.encoders.specs import EncoderSpec, Layout, Pixels, Step, WeightsSource
 
 _UNDETERMINED = (
     "At size 28 its code can have enlarged everything to 32 first, volumes in depth too, or not: what it published "
@@ -50,12 +51,6 @@ _MEDCLIP_LICENCE = "BSD (of its package; the weights' own is not stated)"
 _MEDCLIP_PAPER = (
     "Wang et al., MedCLIP: Contrastive Learning from Unpaired Medical Images and Text, EMNLP 2022 (arXiv 2210.10163)"
 )
-_MEDCLIP_TEXT = TextTower(
-    tokenizer="emilyalsentzer/Bio_ClinicalBERT",
-    context=77,
-    pooling="mean over all places of the mean of hidden states 1, 2 and last; linear to 512; length 1",
-    about="Padding counts in the mean, so that a text has to be padded alone.",
-)
 _MEDCLIP_UNVERIFIED = ("The licence of the weights is not stated; BSD is what the package's setup file says.",)
 
 _PAPER_FIGURES = "Figures of papers that used this dataset's source may be among its pictures; no list exists: unknown."
@@ -91,7 +86,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=_MEDCLIP_LAYOUT,
         steps=_MEDCLIP_STEPS,
         parameters=27_912_570,
-        text=_MEDCLIP_TEXT,
+        text=text_sides.MEDCLIP,
         study=f"Pixels and feature as its processor and package make them. {_UNDETERMINED}",
         unverified=_MEDCLIP_UNVERIFIED,
     ),
@@ -116,7 +111,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         layout=_MEDCLIP_LAYOUT,
         steps=_MEDCLIP_STEPS,
         parameters=27_912_570,
-        text=_MEDCLIP_TEXT,
+        text=text_sides.MEDCLIP,
         unverified=_MEDCLIP_UNVERIFIED,
         on_purpose="Padded to a square in grey as the authors do, but not to 224 pixels: a small picture is enlarged.",
     ),
@@ -152,11 +147,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         ),
         steps=(Step("cls"), Step("linear", name="proj", shape=(512, 768)), Step("l2")),
         parameters=86_191_872,
-        text=TextTower(
-            tokenizer="microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
-            context=256,
-            pooling="class token of the last hidden state, linear to 640, gelu, linear to 512; length 1",
-        ),
+        text=text_sides.BIOMEDCLIP,
         study=f"The first output of its joint forward, of length 1. {_UNDETERMINED}",
         overlaps=dict.fromkeys(_PHOTOGRAPHED, _PAPER_FIGURES),
         unverified=("That its configuration has CLIP's mean and standard deviation: the file was not read here.",),
@@ -185,7 +176,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         domain="language",
         ms_at_224=700,
         parameters=1_012_645_632,
-        text=TextTower(tokenizer="ViT-g-14", context=77, pooling="the end token, projected"),
+        text=text_sides.CLIP,
         study=(
             "Its figures were made in float16 and with an order of equal distances that is not stable: no correct "
             f"implementation can meet them to the hit. Here it runs in float32. {_UNDETERMINED}"
@@ -227,13 +218,7 @@ ENCODERS: tuple[EncoderSpec, ...] = (
         ),
         steps=(*_CONCH_POOLER, Step("l2")),
         parameters=87_567_104,
-        text=TextTower(
-            tokenizer="the byte-pair file in the authors' repository mahmoodlab/CONCH",
-            context=128,
-            pooling="the class token that is put last, times the text projection; length 1",
-            steps=(*_CONCH_POOLER, Step("linear", name="proj_contrast", shape=(512, 512)), Step("l2")),
-            about="127 tokens and one place for the class token; the file has proj_contrast as (in, out).",
-        ),
+        text=text_sides.CONCH,
         overlaps={"pathmnist": _PAPER_FIGURES},
         study=f"Not projected into the space of texts, and of length 1. {_UNDETERMINED}",
     ),

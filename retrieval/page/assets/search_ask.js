@@ -44,7 +44,8 @@ function idle() {
 }
 
 function query() {
-  const {item, upload} = question;
+  const {item, upload, text} = question;
+  if (text && takesWords()) return {text};
   if (upload && dataset().ndim === 2) return {upload};
   return item && question.dataset === controls.dataset.value ? {item} : {sample: ''};
 }
@@ -81,6 +82,7 @@ function fillFitting(words) {
   const noun = data.ndim === 3 ? 'volume' : 'picture';
   say('#sample-heading', `Ask with a test ${noun}`);
   drawOwn(data.ndim === 3 ? menus.volumes : '');
+  drawPhrase();
 }
 
 // Asking with a picture of one's own, or a sentence that says why that cannot be.

@@ -30,6 +30,7 @@ function drawFrame() {
   const words = Object.fromEntries(new URLSearchParams(value.address));
   fillMenus(words);
   controls.k.value = words.k;
+  if (document.activeElement !== controls.text) controls.text.value = words.text || '';
   controls.index.value = (words.item || '').startsWith('test-') ? words.item.slice(5) : '';
   say('.now', value.now);
   say('.about', value.about);
@@ -98,9 +99,11 @@ function drawAnswer() {
   drawVerdict();
   say('#cards-title', value.heading);
   say('.scored', `${value.score} (${value.nearer})`);
+  find('.asked').classList.toggle('by-phrase', !original); // of words there is no picture to show or compare
+  find('.views').hidden = !original;
   cards.classList.toggle('marked', value.cards.some((hit) => hit.mark || hit.duplicate));
   cards.replaceChildren(...value.cards.map(card)); // first, so that their pictures are fetched first
-  for (const [name, figure] of [['original', original], ['seen', seen]]) {
+  for (const [name, figure] of original ? [['original', original], ['seen', seen]] : []) {
     find(`.${name} .frame`).replaceChildren(drawn(figure));
     say(`.${name} figcaption span`, figure.size);
   }
@@ -147,6 +150,7 @@ function card(hit, place) {
   const side = make('button', 'plain compare-button', 'Compare');
   side.type = 'button';
   side.append(make('span', 'hidden-text', ` the query with neighbour ${hit.rank}`));
+  side.hidden = !value.query.original;
   side.addEventListener('click', () => openCompare(place));
   const item = make('li');
   item.append(button, side);
