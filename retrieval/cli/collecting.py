@@ -10,14 +10,18 @@ from typing import Annotated, Any
 import typer
 
 from retrieval import artifacts
+from retrieval.cells import cell
 from retrieval.cli.answering import Form, give, saying_no, share_on_stderr
 from retrieval.cli.tables import table
 from retrieval.datasets.collections import adding, archived, records
 from retrieval.datasets.collections.archive_address import Address, is_address, parse_address
 from retrieval.datasets.collections.dicomweb import plain_http
 from retrieval.datasets.collections.duplicates import contradicting, crossing, duplicates
+from retrieval.datasets.collections.imported import write_imported
 from retrieval.datasets.collections.records import Collection, File
+from retrieval.datasets.collections.vectors import NUMBER
 from retrieval.datasets.specs import SPLITS
+from retrieval.exporting import exported
 from retrieval.roots import Login, Roots, archive_login, roots_from_environment
 
 app = typer.Typer(
@@ -61,6 +65,9 @@ def add(
         typer.Option("--label-tag", help="Of an archive: the DICOM attribute that is the label, as BodyPartExamined."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the split, where the source makes none.")] = 0,
+    encoder: Annotated[
+        str, typer.Option("--encoder", help="Of a file of vectors (npz, npy, parquet): what made them, in words.")
+    ] = "",
     form: FormOption = Form.TEXT,
 ) -> None:
     """Make a dataset of your pictures.
@@ -69,8 +76,10 @@ def add(
     with, 10 % set aside, by class; a patient's pictures, and exact duplicates, are never on two sides.
     """
     in_archive = is_address(place)
-    if in_archive and pattern:
-        raise typer.BadParameter("--pattern is for files; an archive says itself which pictures are of one patient.")
+    if in_archive and (pattern or encoder):
+        raise typer.BadParameter(
+            "--pattern and --encoder are for files; an archive says itself which pictures are of one patient."
+        )
     if not in_archive and (query or label_tag):
         raise typer.BadParameter("--query and --label-tag are for archives: dicomweb:URL.")
     with saying_no(form):
@@ -82,7 +91,7 @@ def add(
                 name, address, roots, label_tag=label_tag, login=login, seed=seed, progress=progress
             )
         else:
-            made = adding.add(name, Path(place), roots, pattern=pattern, seed=seed, progress=progress)
+            made = adding.add(name, Path(place), roots, pattern=pattern, seed=seed, vectors=encoder, progress=progress)
         document = {**described(made), **_archive(name, roots)}
     give(document, form, text=f"{_text(made)}\n\n{_next(made)}")
 
@@ -125,19 +134,31 @@ def update(name: Name, form: FormOption = Form.TEXT) -> None:
 @app.command()
 def export(
     name: Name,
-    to: Annotated[Path, typer.Option("--to", help="The CSV file to write.")],
+    to: Annotated[Path, typer.Option("--to", help="The CSV file to write; with --encoder an npz, npy or parquet.")],
+    encoder: Annotated[str, typer.Option("--encoder", help="Write its vectors of all pictures.")] = "",
+    size: Annotated[int | None, typer.Option("--size", help="With --encoder: of the pictures at this size.")] = None,
     form: FormOption = Form.TEXT,
 ) -> None:
-    """Write what is known of each picture as CSV.
+    """Write what is known of each picture as CSV, or the vectors of an extractor with it.
 
-    Beside the pictures, it is what `collection add` reads; the last three columns are not looked at then.
+    Beside the pictures, the CSV is what `collection add` reads; the last three columns are not looked at then. A file
+    of vectors can be added as a collection itself.
     """
     with saying_no(form):
-        found = records.find(name, roots_from_environment())
-        text = as_csv(found.files)
-        artifacts.write_atomic(to, lambda stream: stream.write(text.encode()))
-    document = {"name": name, "file": str(to), "pictures": len(found.files)}
-    give(document, form, text=f"{len(found.files):,} pictures are listed in {to}.")
+        roots = roots_from_environment()
+        found = records.find(name, roots)
+        if encoder:
+            asked = cell(name, size, encoder, roots=roots)
+            written = write_imported(exported(asked, roots, progress=share_on_stderr()), to)
+        else:
+            text = as_csv(found.files)
+            artifacts.write_atomic(to, lambda stream: stream.write(text.encode()))
+            written = (to,)
+    document = {"name": name, "file": str(to), "files": [str(path) for path in written], "pictures": len(found.files)}
+    what = (
+        f"The vectors of {len(found.files):,} pictures are" if encoder else f"{len(found.files):,} pictures are listed"
+    )
+    give(document, form, text=f"{what} in {' and '.join(map(str, written))}.")
 
 
 @app.command()
@@ -177,6 +198,7 @@ def described(found: Collection) -> dict[str, Any]:
         "duplicates_on_two_sides": _names(crossing(files)),
         "duplicates_with_other_labels": _names(contradicting(files)),
         "burned_in": [file.name for file in files if file.burned_in],
+        "vectors": found.vectors,
         "left_out": [{"name": each.name, "reason": each.reason} for each in found.left_out],
     }
 
@@ -233,8 +255,7 @@ def _text(found: Collection) -> str:
     document = described(found)
     counts, same = document["counts"], document["duplicates"]
     lines = [
-        f"{found.name}: {document['pictures']:,} pictures of {_range(document['sides'])} pixels a side, "
-        f"{'in colour' if found.channels == 3 else 'grey'}, from {found.source}",
+        f"{found.name}: {_what(found, document)}, from {found.source}",
         f"{counts['train']:,} to search in, {counts['test']:,} to ask with, {counts['val']:,} set aside; "
         f"{_groups(document['groups'])}.",
         "",
@@ -248,6 +269,13 @@ def _text(found: Collection) -> str:
         *_few([f"{each['name']}: {each['reason']}" for each in document["left_out"]]),
     ]
     return "\n".join(lines)
+
+
+def _what(found: Collection, document: dict[str, Any]) -> str:
+    count, colour = document["pictures"], "in colour" if found.channels == 3 else "grey"
+    if found.vectors:
+        return f"{count:,} vectors of {found.files[0].bytes // NUMBER.itemsize:,} numbers by {found.vectors}"
+    return f"{count:,} pictures of {_range(document['sides'])} pixels a side, {colour}"
 
 
 def _classes(classes: dict[str, dict[str, int]]) -> str:
@@ -294,6 +322,9 @@ def _few(lines: Sequence[str]) -> list[str]:
 
 
 def _next(found: Collection) -> str:
+    if found.vectors:
+        verb = "evaluate" if found.labelled else "search VECTOR.npy"
+        return f"Run: python -m retrieval {verb} --dataset {found.name} --encoder imported"
     if not found.labelled:
         return f"Run: python -m retrieval search PICTURE --dataset {found.name} --encoder efficientnet_lite0"
     return f"Run: python -m retrieval evaluate --dataset {found.name} --encoder efficientnet_lite0"

@@ -15,6 +15,7 @@ from retrieval.datasets.collections.records import Collection, File
 from retrieval.datasets.collections.sifting import LeftOut
 from retrieval.datasets.collections.sources import Entry, Source, open_source
 from retrieval.datasets.collections.splitting import Item, assign
+from retrieval.datasets.collections.vectors import facts_of_vector
 from retrieval.datasets.specs import SplitName
 from retrieval.errors import BadInput
 from retrieval.roots import Login, Roots
@@ -46,6 +47,7 @@ def add(
     *,
     pattern: str | None = None,
     seed: int = 0,
+    vectors: str = "",
     progress: Progress | None = None,
 ) -> Collection:
     """Make a collection of the pictures in a folder or an archive. Each is decoded once; none is copied or kept.
@@ -54,15 +56,18 @@ def add(
         name: Its key; unlike any dataset's.
         pattern: Regular expression: what it finds in a file's name (its first group, if it has one) is the group.
         seed: Of the splitting, where the source does not say how to split.
+        vectors: Of a file of vectors, what made them.
 
     Raises:
         BadInput: The name cannot be used or is taken, the source cannot be used, or it holds too few pictures.
         Busy: Another process changes this collection.
     """
     place = path.expanduser().absolute()
-    return _added(
-        name, roots, lambda: open_source(place, pattern=pattern), pattern=pattern, seed=seed, progress=progress
-    )
+
+    def opened() -> Source:
+        return open_source(place, pattern=pattern)
+
+    return _added(name, roots, opened, pattern=pattern, seed=seed, vectors=vectors, progress=progress)
 
 
 def add_archive(
@@ -94,7 +99,7 @@ def add_archive(
         begun = archived.begin(records.folder_of(name, roots), address, keyword)
         return _fetched(begun, login, progress)
 
-    return _added(name, roots, fetched, pattern=None, seed=seed, progress=progress)
+    return _added(name, roots, fetched, pattern=None, seed=seed, vectors="", progress=progress)
 
 
 def _added(
@@ -104,6 +109,7 @@ def _added(
     *,
     pattern: str | None,
     seed: int,
+    vectors: str,
     progress: Progress | None,
 ) -> Collection:
     records.check_name(name, [dataset.name for dataset in DATASETS])
@@ -114,7 +120,7 @@ def _added(
                 remedy=f"Run: python -m retrieval collection update {name}. Or choose another name, or remove it.",
             )
         with opened() as source:
-            collection = _made(name, source, {}, pattern=pattern, seed=seed, progress=progress)
+            collection = _made(name, source, {}, pattern=pattern, seed=seed, progress=progress, vectors=vectors)
         records.write(collection, roots)
     return collection
 
@@ -134,7 +140,9 @@ def update(name: str, roots: Roots, *, login: Login | None = None, progress: Pro
         before = records.find(name, roots)
         old = {file.name: file for file in before.files}
         with _opened_again(before, roots, login, progress) as source:
-            now = _made(name, source, old, pattern=before.pattern, seed=before.seed, progress=progress)
+            now = _made(
+                name, source, old, pattern=before.pattern, seed=before.seed, progress=progress, vectors=before.vectors
+            )
         if now != before:
             records.write(now, roots)
         if isinstance(source.container, archived.Pixels):
@@ -159,8 +167,16 @@ def _fetched(begun: archived.Archived, login: Login | None, progress: Progress |
 
 
 def _made(
-    name: str, source: Source, old: Mapping[str, File], *, pattern: str | None, seed: int, progress: Progress | None
+    name: str,
+    source: Source,
+    old: Mapping[str, File],
+    *,
+    pattern: str | None,
+    seed: int,
+    progress: Progress | None,
+    vectors: str,
 ) -> Collection:
+    vectors = _maker(source, vectors)
     looked, left_out = _looked_at(source, old, name, progress)
     if len(looked) < FEWEST:
         why = f" The first that was left out: {left_out[0].reason}" if left_out else ""
@@ -192,7 +208,7 @@ def _made(
         )
         for (entry, facts, stamp), split in zip(looked, splits, strict=True)
     )
-    return Collection(name, source.path, source.kind, pattern, seed, files, left_out)
+    return Collection(name, source.path, source.kind, pattern, seed, files, left_out, vectors)
 
 
 _Looked = list[tuple[Entry, Facts, tuple[int, int]]]
@@ -228,7 +244,21 @@ def _check_gallery(splits: Sequence[SplitName], name: str) -> None:
         )
 
 
+def _maker(source: Source, named: str) -> str:
+    """What made the vectors of a source, in words; empty where it holds pictures."""
+    if source.kind == "vectors":
+        return named.strip() or "an unnamed extractor"
+    if named:
+        raise BadInput(
+            f"{source.path.name} holds pictures, which were not made by {named}.",
+            remedy="Name an extractor only where a file of vectors is added.",
+        )
+    return ""
+
+
 def _facts(source: Source, entry: Entry) -> Facts:
+    if source.kind == "vectors":
+        return facts_of_vector(source.read(entry.name))
     return facts_of(source.read(entry.name), name=entry.name)
 
 
