@@ -174,6 +174,8 @@ def test_the_same_patient_is_another_group_in_another_collection(few: Address, e
     made = [adding.add_archive(name, few, empty_roots, login=LOGIN) for name in ("one", "two")]
     assert together(made[0]) == together(made[1])
     assert not {file.group for file in made[0].files} & {file.group for file in made[1].files}
+    splits = [{file.name: file.split for file in each.files} for each in made]
+    assert splits[0] == splits[1]
 
 
 def test_only_what_matches_is_fetched(server: Orthanc, empty_roots: Roots):
