@@ -19,6 +19,7 @@ from retrieval.answers import (
 )
 from retrieval.cells import Cell
 from retrieval.datasets import opening, relevance
+from retrieval.datasets.collections import vectors
 from retrieval.datasets.specs import Split
 from retrieval.embeddings import embedding, shapes
 from retrieval.embeddings.embedding import Progress
@@ -108,7 +109,7 @@ def readiness(cell: Cell, roots: Roots) -> Readiness:
     if not opening.is_at_hand(cell.data, cell.size, roots):
         return _unavailable(opening.describe_missing(cell.data, cell.size, roots))
     lacking = _lacking(cell, roots)
-    uploads = lacking is None
+    uploads = lacking is None and not cell.data.vectors
     try:
         parts = evaluation.marks(cell, roots)
         if not parts.verified:
@@ -167,6 +168,9 @@ def sees(query: PictureQuery, cell: Cell, roots: Roots) -> np.ndarray:
 
 def _item(query: PictureQuery, cell: Cell, roots: Roots) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
     """The query as an item of the dataset, its labels if they are known, and notes on how a file was read."""
+    if isinstance(query, UploadQuery) and cell.data.vectors:
+        width = evaluation.split_of(cell, "train", roots).images.shape[2]
+        return vectors.read_one(query.path, length=width // vectors.NUMBER.itemsize), None, ()
     if isinstance(query, UploadQuery):
         item, notes = read_noted_item(query.path, dataset=cell.data, size=cell.size)
         return item, None, notes
@@ -193,14 +197,14 @@ def _nearest(query: PictureQuery, item: np.ndarray, cell: Cell, roots: Roots, k:
     gallery, encoder = evaluation.embeddings(cell, "train", roots), loading.load_encoder(cell.encoder, roots, side=side)
     loading.check_same(cell.spec, before, encoder.weights_digest)
     embed = embedding.embed_volumes if ndim == 3 else embedding.embed_pictures
-    vectors = embed(encoder, item[None])
-    embedding.check_finite(cell.spec, vectors, "this picture" if ndim == 2 else "this volume")
-    if vectors.shape[1:] != gallery.vectors.shape[1:]:
+    made = embed(encoder, item[None])
+    embedding.check_finite(cell.spec, made, "this picture" if ndim == 2 else "this volume")
+    if made.shape[1:] != gallery.vectors.shape[1:]:
         raise BadInput(
             f"{cell.spec.title} compares pictures of one size, and yours has another than those of {cell.data.title}.",
             remedy=f"Choose a size, for instance {cell.data.sizes[-1]}, or another extractor.",
         )
-    indices, scores = ranked.rank(gallery.vectors, vectors, cell.rules, k=k, mark=gallery.fingerprint)
+    indices, scores = ranked.rank(gallery.vectors, made, cell.rules, k=k, mark=gallery.fingerprint)
     return indices[0], scores[0]
 
 
@@ -272,6 +276,8 @@ def _lacking(cell: Cell, roots: Roots) -> RetrievalError | None:
 
 def _stored(cell: Cell, roots: Roots, lacking: RetrievalError | None) -> Readiness:
     """Sampled queries are ready; say what an upload would still need."""
+    if cell.data.vectors:
+        return Readiness("ready", False, "", "", 0.0)
     if lacking is not None:
         noun = "pictures" if cell.data.ndim == 2 else "volumes"
         return Readiness("ready", False, f"Sampled {noun} only: {lacking.message}", lacking.remedy, 0.0)

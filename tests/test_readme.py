@@ -50,6 +50,8 @@ def desk(tmp_path: Path, roots: Roots, need) -> Path:
     need(locate(adrenal, 28, roots), "adrenalmnist3d.npz in RETRIEVAL_DATA")
     volume = np.asarray(open_split(adrenal, 28, "test", roots).images[3])
     files.write(tmp_path, "slices.zip", files.dicom_zip(volume))
+    flat = np.asarray(own.images).reshape(len(own), -1).astype(np.float32)
+    np.savez(tmp_path / "mine.npz", vectors=flat, labels=np.asarray(own.labels))
     return tmp_path
 
 
@@ -76,8 +78,10 @@ def test_commands_answer(line: str, desk: Path, roots: Roots) -> None:
     words = shlex.split(line)[1:]
     if "mine" in words and "mine" not in records.names(roots):
         adding.add("mine", desk / "my_pictures", roots)  # as the reader did some lines above
+    if "theirs" in words and "theirs" not in records.names(roots):
+        adding.add("theirs", desk / "mine.npz", roots, vectors="EfficientNet-Lite0")
     if words[2:4] == ["collection", "add"]:
-        records.remove("mine", roots)
+        records.remove(words[4], roots)
     done = subprocess.run(
         [sys.executable, *words], cwd=desk, env=environment(roots), capture_output=True, text=True, check=False
     )

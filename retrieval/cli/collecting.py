@@ -10,12 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from retrieval import artifacts
+from retrieval.cells import cell
 from retrieval.cli.answering import Form, give, saying_no, share_on_stderr
 from retrieval.cli.tables import table
 from retrieval.datasets.collections import adding, records
 from retrieval.datasets.collections.duplicates import contradicting, crossing, duplicates
+from retrieval.datasets.collections.imported import write_imported
 from retrieval.datasets.collections.records import Collection, File
+from retrieval.datasets.collections.vectors import NUMBER
 from retrieval.datasets.specs import SPLITS
+from retrieval.exporting import exported
 from retrieval.roots import Roots, roots_from_environment
 
 app = typer.Typer(
@@ -44,6 +48,9 @@ def add(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the split, where the source makes none.")] = 0,
+    encoder: Annotated[
+        str, typer.Option("--encoder", help="Of a file of vectors (npz, npy, parquet): what made them, in words.")
+    ] = "",
     form: FormOption = Form.TEXT,
 ) -> None:
     """Make a dataset of your pictures.
@@ -53,7 +60,7 @@ def add(
     """
     with saying_no(form):
         roots = roots_from_environment()
-        made = adding.add(name, path, roots, pattern=pattern, seed=seed, progress=share_on_stderr())
+        made = adding.add(name, path, roots, pattern=pattern, seed=seed, vectors=encoder, progress=share_on_stderr())
         document = described(made)
     give(document, form, text=f"{_text(made)}\n\n{_next(made)}")
 
@@ -93,19 +100,31 @@ def update(name: Name, form: FormOption = Form.TEXT) -> None:
 @app.command()
 def export(
     name: Name,
-    to: Annotated[Path, typer.Option("--to", help="The CSV file to write.")],
+    to: Annotated[Path, typer.Option("--to", help="The CSV file to write; with --encoder an npz, npy or parquet.")],
+    encoder: Annotated[str, typer.Option("--encoder", help="Write its vectors of all pictures.")] = "",
+    size: Annotated[int | None, typer.Option("--size", help="With --encoder: of the pictures at this size.")] = None,
     form: FormOption = Form.TEXT,
 ) -> None:
-    """Write what is known of each picture as CSV.
+    """Write what is known of each picture as CSV, or the vectors of an extractor with it.
 
-    Beside the pictures, it is what `collection add` reads; the last three columns are not looked at then.
+    Beside the pictures, the CSV is what `collection add` reads; the last three columns are not looked at then. A file
+    of vectors can be added as a collection itself.
     """
     with saying_no(form):
-        found = records.find(name, roots_from_environment())
-        text = as_csv(found.files)
-        artifacts.write_atomic(to, lambda stream: stream.write(text.encode()))
-    document = {"name": name, "file": str(to), "pictures": len(found.files)}
-    give(document, form, text=f"{len(found.files):,} pictures are listed in {to}.")
+        roots = roots_from_environment()
+        found = records.find(name, roots)
+        if encoder:
+            asked = cell(name, size, encoder, roots=roots)
+            written = write_imported(exported(asked, roots, progress=share_on_stderr()), to)
+        else:
+            text = as_csv(found.files)
+            artifacts.write_atomic(to, lambda stream: stream.write(text.encode()))
+            written = (to,)
+    document = {"name": name, "file": str(to), "files": [str(path) for path in written], "pictures": len(found.files)}
+    what = (
+        f"The vectors of {len(found.files):,} pictures are" if encoder else f"{len(found.files):,} pictures are listed"
+    )
+    give(document, form, text=f"{what} in {' and '.join(map(str, written))}.")
 
 
 @app.command()
@@ -135,6 +154,7 @@ def described(found: Collection) -> dict[str, Any]:
         "duplicates": _names(duplicates(files)),
         "duplicates_on_two_sides": _names(crossing(files)),
         "duplicates_with_other_labels": _names(contradicting(files)),
+        "vectors": found.vectors,
         "left_out": [{"name": each.name, "reason": each.reason} for each in found.left_out],
     }
 
@@ -183,8 +203,7 @@ def _text(found: Collection) -> str:
     document = described(found)
     counts, same = document["counts"], document["duplicates"]
     lines = [
-        f"{found.name}: {document['pictures']:,} pictures of {_range(document['sides'])} pixels a side, "
-        f"{'in colour' if found.channels == 3 else 'grey'}, from {found.source}",
+        f"{found.name}: {_what(found, document)}, from {found.source}",
         f"{counts['train']:,} to search in, {counts['test']:,} to ask with, {counts['val']:,} set aside; "
         f"{_groups(document['groups'])}.",
         "",
@@ -197,6 +216,13 @@ def _text(found: Collection) -> str:
         *_few([f"{each['name']}: {each['reason']}" for each in document["left_out"]]),
     ]
     return "\n".join(lines)
+
+
+def _what(found: Collection, document: dict[str, Any]) -> str:
+    count, colour = document["pictures"], "in colour" if found.channels == 3 else "grey"
+    if found.vectors:
+        return f"{count:,} vectors of {found.files[0].bytes // NUMBER.itemsize:,} numbers by {found.vectors}"
+    return f"{count:,} pictures of {_range(document['sides'])} pixels a side, {colour}"
 
 
 def _classes(classes: dict[str, dict[str, int]]) -> str:
@@ -235,6 +261,9 @@ def _few(lines: Sequence[str]) -> list[str]:
 
 
 def _next(found: Collection) -> str:
+    if found.vectors:
+        verb = "evaluate" if found.labelled else "search VECTOR.npy"
+        return f"Run: python -m retrieval {verb} --dataset {found.name} --encoder imported"
     if not found.labelled:
         return f"Run: python -m retrieval search PICTURE --dataset {found.name} --encoder efficientnet_lite0"
     return f"Run: python -m retrieval evaluate --dataset {found.name} --encoder efficientnet_lite0"

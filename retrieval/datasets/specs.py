@@ -31,6 +31,7 @@ class Own:
         largest: Pixels of the largest picture.
         even: Whether all its pictures have one shape.
         labelled: Whether every picture has a label: without, it can be searched, not ranked.
+        vectors: What made them, if it holds vectors in place of pictures; empty where it holds pictures.
     """
 
     digest: str
@@ -38,6 +39,7 @@ class Own:
     largest: int
     even: bool
     labelled: bool
+    vectors: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,11 @@ class Dataset:
     def labelled(self) -> bool:
         """Whether every item has a label, so that a ranking can be judged."""
         return self.own is None or self.own.labelled
+
+    @property
+    def vectors(self) -> str:
+        """What made the vectors that are its items; empty where they are pictures or volumes."""
+        return "" if self.own is None else self.own.vectors
 
     def shape(self, size: int, split: str) -> tuple[int, ...]:
         """The shape of a split's images: [N, H, W], [N, H, W, 3] or, for volumes, [N, D, H, W]."""

@@ -12,6 +12,7 @@ from retrieval.datasets.collections.records import Collection, File
 from retrieval.datasets.collections.sifting import LeftOut
 from retrieval.datasets.collections.sources import Entry, Source, open_source
 from retrieval.datasets.collections.splitting import Item, assign
+from retrieval.datasets.collections.vectors import facts_of_vector
 from retrieval.datasets.specs import SplitName
 from retrieval.errors import BadInput
 from retrieval.roots import Roots
@@ -43,6 +44,7 @@ def add(
     *,
     pattern: str | None = None,
     seed: int = 0,
+    vectors: str = "",
     progress: Progress | None = None,
 ) -> Collection:
     """Make a collection of the pictures in a folder or an archive. Each is decoded once; none is copied or kept.
@@ -51,6 +53,7 @@ def add(
         name: Its key; unlike any dataset's.
         pattern: Regular expression: what it finds in a file's name (its first group, if it has one) is the group.
         seed: Of the splitting, where the source does not say how to split.
+        vectors: Of a file of vectors, what made them.
 
     Raises:
         BadInput: The name cannot be used or is taken, the source cannot be used, or it holds too few pictures.
@@ -64,7 +67,7 @@ def add(
                 remedy=f"Run: python -m retrieval collection update {name}. Or choose another name, or remove it.",
             )
         with open_source(path.expanduser().absolute(), pattern=pattern) as source:
-            collection = _made(name, source, {}, pattern=pattern, seed=seed, progress=progress)
+            collection = _made(name, source, {}, pattern=pattern, seed=seed, progress=progress, vectors=vectors)
         records.write(collection, roots)
     return collection
 
@@ -81,7 +84,9 @@ def update(name: str, roots: Roots, *, progress: Progress | None = None) -> Chan
         before = records.find(name, roots)
         old = {file.name: file for file in before.files}
         with open_source(before.source, pattern=before.pattern) as source:
-            now = _made(name, source, old, pattern=before.pattern, seed=before.seed, progress=progress)
+            now = _made(
+                name, source, old, pattern=before.pattern, seed=before.seed, progress=progress, vectors=before.vectors
+            )
         if now != before:
             records.write(now, roots)
     there = {file.name: file for file in now.files}
@@ -94,8 +99,16 @@ def update(name: str, roots: Roots, *, progress: Progress | None = None) -> Chan
 
 
 def _made(
-    name: str, source: Source, old: Mapping[str, File], *, pattern: str | None, seed: int, progress: Progress | None
+    name: str,
+    source: Source,
+    old: Mapping[str, File],
+    *,
+    pattern: str | None,
+    seed: int,
+    progress: Progress | None,
+    vectors: str,
 ) -> Collection:
+    vectors = _maker(source, vectors)
     looked, left_out = _looked_at(source, old, name, progress)
     if len(looked) < FEWEST:
         why = f" The first that was left out: {left_out[0].reason}" if left_out else ""
@@ -126,7 +139,7 @@ def _made(
         )
         for (entry, facts, stamp), split in zip(looked, splits, strict=True)
     )
-    return Collection(name, source.path, source.kind, pattern, seed, files, left_out)
+    return Collection(name, source.path, source.kind, pattern, seed, files, left_out, vectors)
 
 
 _Looked = list[tuple[Entry, Facts, tuple[int, int]]]
@@ -162,7 +175,21 @@ def _check_gallery(splits: Sequence[SplitName], name: str) -> None:
         )
 
 
+def _maker(source: Source, named: str) -> str:
+    """What made the vectors of a source, in words; empty where it holds pictures."""
+    if source.kind == "vectors":
+        return named.strip() or "an unnamed extractor"
+    if named:
+        raise BadInput(
+            f"{source.path.name} holds pictures, which were not made by {named}.",
+            remedy="Name an extractor only where a file of vectors is added.",
+        )
+    return ""
+
+
 def _facts(source: Source, entry: Entry) -> Facts:
+    if source.kind == "vectors":
+        return facts_of_vector(source.read(entry.name))
     return facts_of(source.read(entry.name), name=entry.name)
 
 

@@ -77,6 +77,7 @@ class Collection:
         seed: Of the splitting.
         files: In sorted order of their names.
         left_out: What of the source is no part of it, and why.
+        vectors: What made them, if they are vectors in place of pictures.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Collection:
     seed: int
     files: tuple[File, ...]
     left_out: tuple[LeftOut, ...]
+    vectors: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -150,6 +152,7 @@ def find(name: str, roots: Roots) -> Collection:
         seed=header["seed"],
         files=files,
         left_out=tuple(LeftOut(**each) for each in header["left_out"]),
+        vectors=header["own"].get("vectors", ""),
     )
 
 
@@ -250,25 +253,27 @@ def _own(collection: Collection) -> Own:
         largest=max(file.height * file.width for file in files),
         even=len({(file.height, file.width) for file in files}) == 1,
         labelled=collection.labelled,
+        vectors=collection.vectors,
     )
 
 
 def _dataset(header: Mapping[str, Any]) -> Dataset:
-    counts = header["counts"]
+    counts, own = header["counts"], Own(**header["own"])
+    noun = f"vectors by {own.vectors}" if own.vectors else "pictures"
     return Dataset(
         name=header["name"],
         title=header["name"],
-        about=f"{sum(counts.values()):,} pictures of your own, from {Path(header['source']).name}.",
+        about=f"{sum(counts.values()):,} {noun} of your own, from {Path(header['source']).name}.",
         ndim=2,
         channels=header["channels"],
         task="classes",
         classes=tuple(header["classes"]),
         counts=MappingProxyType(dict(counts)),
-        sizes=SIZES,
+        sizes=(AS_THEY_ARE,) if own.vectors else SIZES,
         licence="your own",
         url="",
         citation="",
-        own=Own(**header["own"]),
+        own=own,
     )
 
 
