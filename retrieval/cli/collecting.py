@@ -13,14 +13,16 @@ from retrieval import artifacts
 from retrieval.cells import cell
 from retrieval.cli.answering import Form, give, saying_no, share_on_stderr
 from retrieval.cli.tables import table
-from retrieval.datasets.collections import adding, records
+from retrieval.datasets.collections import adding, archived, records
+from retrieval.datasets.collections.archive_address import Address, is_address, parse_address
+from retrieval.datasets.collections.dicomweb import plain_http
 from retrieval.datasets.collections.duplicates import contradicting, crossing, duplicates
 from retrieval.datasets.collections.imported import write_imported
 from retrieval.datasets.collections.records import Collection, File
 from retrieval.datasets.collections.vectors import NUMBER
 from retrieval.datasets.specs import SPLITS
 from retrieval.exporting import exported
-from retrieval.roots import Roots, roots_from_environment
+from retrieval.roots import Login, Roots, archive_login, roots_from_environment
 
 app = typer.Typer(
     help="Your own pictures: a folder of class folders, a folder with a CSV (file,label[,group][,split]), or a zip or "
@@ -40,12 +42,27 @@ _MOST = 10  # of a long list, for people; the document holds all
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A new name: lower-case letters, digits, - and _.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder, zip or tar.")],
+    place: Annotated[
+        str, typer.Argument(metavar="PATH", help="The folder, zip or tar; or dicomweb:URL, a DICOMweb archive.")
+    ],
     pattern: Annotated[
         str | None,
         typer.Option(
             "--pattern", help="What in a file's name is the patient or case: a regular expression, one group."
         ),
+    ] = None,
+    query: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--query",
+            metavar="KEY=VALUE",
+            help="Of an archive: what its pictures must match, for instance Modality=CR or StudyDate=20200101-; "
+            "repeatable.",
+        ),
+    ] = None,
+    label_tag: Annotated[
+        str | None,
+        typer.Option("--label-tag", help="Of an archive: the DICOM attribute that is the label, as BodyPartExamined."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the split, where the source makes none.")] = 0,
     encoder: Annotated[
@@ -55,13 +72,27 @@ def add(
 ) -> None:
     """Make a dataset of your pictures.
 
-    They stay where they are. About 70 % are searched in, 20 % asked with, 10 % set aside, by class; a patient's
-    pictures, and exact duplicates, are never on two sides.
+    They stay where they are; of an archive the pixels are kept under the cache. About 70 % are searched in, 20 % asked
+    with, 10 % set aside, by class; a patient's pictures, and exact duplicates, are never on two sides.
     """
+    in_archive = is_address(place)
+    if in_archive and (pattern or encoder):
+        raise typer.BadParameter(
+            "--pattern and --encoder are for files; an archive says itself which pictures are of one patient."
+        )
+    if not in_archive and (query or label_tag):
+        raise typer.BadParameter("--query and --label-tag are for archives: dicomweb:URL.")
     with saying_no(form):
-        roots = roots_from_environment()
-        made = adding.add(name, path, roots, pattern=pattern, seed=seed, vectors=encoder, progress=share_on_stderr())
-        document = described(made)
+        roots, progress = roots_from_environment(), share_on_stderr()
+        if in_archive:
+            address, login = parse_address(place, query or ()), archive_login()
+            _warn_of(address, login)
+            made = adding.add_archive(
+                name, address, roots, label_tag=label_tag, login=login, seed=seed, progress=progress
+            )
+        else:
+            made = adding.add(name, Path(place), roots, pattern=pattern, seed=seed, vectors=encoder, progress=progress)
+        document = {**described(made), **_archive(name, roots)}
     give(document, form, text=f"{_text(made)}\n\n{_next(made)}")
 
 
@@ -78,8 +109,9 @@ def list_(form: FormOption = Form.TEXT) -> None:
 def show(name: Name, form: FormOption = Form.TEXT) -> None:
     """What a collection holds: counts, classes, groups, exact duplicates, and what was left out."""
     with saying_no(form):
-        found = records.find(name, roots_from_environment())
-        document = described(found)
+        roots = roots_from_environment()
+        found = records.find(name, roots)
+        document = {**described(found), **_archive(name, roots)}
     give(document, form, text=_text(found))
 
 
@@ -90,7 +122,9 @@ def update(name: Name, form: FormOption = Form.TEXT) -> None:
     Every other picture keeps its split, and its vectors when the collection is embedded next.
     """
     with saying_no(form):
-        changes = adding.update(name, roots_from_environment(), progress=share_on_stderr())
+        roots = roots_from_environment()
+        login = archive_login() if records.find(name, roots).kind == "dicomweb" else None
+        changes = adding.update(name, roots, login=login, progress=share_on_stderr())
         lists = {"new": changes.new, "changed": changes.changed, "vanished": changes.vanished}
         document = {**described(changes.collection), **{kind: list(names) for kind, names in lists.items()}}
     said = ", ".join(f"{len(names):,} {kind}" for kind, names in lists.items())
@@ -129,10 +163,19 @@ def export(
 
 @app.command()
 def remove(name: Name, form: FormOption = Form.TEXT) -> None:
-    """Forget a collection and what was computed for it; the pictures stay where they are."""
+    """Forget a collection and what was computed for it; the pictures stay where they are.
+
+    What was fetched from an archive is removed with it.
+    """
     with saying_no(form):
         records.remove(name, roots_from_environment())
-    give({"removed": name}, form, text=f"{name} is forgotten. Its pictures were not touched.")
+    give({"removed": name}, form, text=f"{name} is forgotten. Its pictures were not touched where they come from.")
+
+
+def _warn_of(address: Address, login: Login | None) -> None:
+    """What is to be known before a login is sent."""
+    if login is not None and plain_http(address):
+        typer.echo(f"The login crosses the network to {address.host} unencrypted: it is asked by http.", err=True)
 
 
 def described(found: Collection) -> dict[str, Any]:
@@ -154,6 +197,7 @@ def described(found: Collection) -> dict[str, Any]:
         "duplicates": _names(duplicates(files)),
         "duplicates_on_two_sides": _names(crossing(files)),
         "duplicates_with_other_labels": _names(contradicting(files)),
+        "burned_in": [file.name for file in files if file.burned_in],
         "vectors": found.vectors,
         "left_out": [{"name": each.name, "reason": each.reason} for each in found.left_out],
     }
@@ -179,8 +223,16 @@ def _line(name: str, roots: Roots) -> dict[str, Any]:
         "classes": len(data.classes) if data.labelled else 0,
         "gallery": counts["train"],
         "queries": counts["test"],
-        "source": str(standing.source),
+        "source": (_archive(name, roots).get("archive") or {}).get("url") or str(standing.source),
     }
+
+
+def _archive(name: str, roots: Roots) -> dict[str, Any]:
+    """Where a collection of an archive comes from; nothing for others."""
+    found = archived.find(records.folder_of(name, roots))
+    if found is None:
+        return {}
+    return {"archive": {"url": found.address.url, "query": dict(found.address.query), "label_tag": found.label_tag}}
 
 
 def _per_class(files: Sequence[File]) -> dict[str, dict[str, int]]:
@@ -212,6 +264,7 @@ def _text(found: Collection) -> str:
         f"Exact duplicates: {_number(same, 'set')}, {sum(map(len, same)):,} files.",
         *_few([", ".join(names[:4]) + (" …" if len(names) > 4 else "") for names in same]),
         *_warnings(document),
+        *_burned_in(document["burned_in"]),
         f"Left out: {_number(document['left_out'], 'file')}.",
         *_few([f"{each['name']}: {each['reason']}" for each in document["left_out"]]),
     ]
@@ -240,6 +293,14 @@ def _warnings(document: dict[str, Any]) -> list[str]:
     two, other = document["duplicates_on_two_sides"], document["duplicates_with_other_labels"]
     said = [f"{_number(two, 'set')} of them on two sides, as the source has it."] if two else []
     return said + ([f"{_number(other, 'set')} of them with different labels."] if other else [])
+
+
+def _burned_in(names: Sequence[str]) -> list[str]:
+    """The warning of text in the pixels; nothing where there is none."""
+    if not names:
+        return []
+    said = f"Text seems to be burned into the pixels of {_number(names, 'picture')}: it may name a person."
+    return [said, *_few(list(names))]
 
 
 def _groups(count: int) -> str:

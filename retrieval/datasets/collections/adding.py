@@ -6,8 +6,11 @@ from pathlib import Path
 
 from retrieval import artifacts
 from retrieval.datasets.catalogue import DATASETS
-from retrieval.datasets.collections import records
+from retrieval.datasets.collections import archived, records
+from retrieval.datasets.collections.archive_address import Address
+from retrieval.datasets.collections.dicomweb import Archive
 from retrieval.datasets.collections.facts import Facts, facts_of
+from retrieval.datasets.collections.person_tags import label_keyword
 from retrieval.datasets.collections.records import Collection, File
 from retrieval.datasets.collections.sifting import LeftOut
 from retrieval.datasets.collections.sources import Entry, Source, open_source
@@ -15,7 +18,7 @@ from retrieval.datasets.collections.splitting import Item, assign
 from retrieval.datasets.collections.vectors import facts_of_vector
 from retrieval.datasets.specs import SplitName
 from retrieval.errors import BadInput
-from retrieval.roots import Roots
+from retrieval.roots import Login, Roots
 
 FEWEST = 3  # pictures: two to search in, and one to ask with
 
@@ -59,6 +62,56 @@ def add(
         BadInput: The name cannot be used or is taken, the source cannot be used, or it holds too few pictures.
         Busy: Another process changes this collection.
     """
+    place = path.expanduser().absolute()
+
+    def opened() -> Source:
+        return open_source(place, pattern=pattern)
+
+    return _added(name, roots, opened, pattern=pattern, seed=seed, vectors=vectors, progress=progress)
+
+
+def add_archive(
+    name: str,
+    address: Address,
+    roots: Roots,
+    *,
+    label_tag: str | None = None,
+    login: Login | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Collection:
+    """Make a collection of the pictures in a DICOMweb archive. Their pixels are kept under the cache.
+
+    One that was stopped is taken up where it was by the same call.
+
+    Args:
+        label_tag: The attribute that is the label, by its keyword.
+        login: What the archive is shown; kept nowhere.
+
+    Raises:
+        BadInput: As `add`, or the label tells of a person, or it was begun with another archive, query or label.
+        Unavailable: The archive cannot be asked, or does not let in; what has come is kept.
+        Busy: Another process changes this collection.
+    """
+    keyword = label_keyword(label_tag) if label_tag else None
+
+    def fetched() -> Source:
+        begun = archived.begin(records.folder_of(name, roots), address, keyword)
+        return _fetched(begun, login, progress)
+
+    return _added(name, roots, fetched, pattern=None, seed=seed, vectors="", progress=progress)
+
+
+def _added(
+    name: str,
+    roots: Roots,
+    opened: Callable[[], Source],
+    *,
+    pattern: str | None,
+    seed: int,
+    vectors: str,
+    progress: Progress | None,
+) -> Collection:
     records.check_name(name, [dataset.name for dataset in DATASETS])
     with artifacts.lock(records.lock_file(name, roots), what=f"the collection {name}"):
         if name in records.names(roots):
@@ -66,14 +119,17 @@ def add(
                 f"There is a collection {name} already.",
                 remedy=f"Run: python -m retrieval collection update {name}. Or choose another name, or remove it.",
             )
-        with open_source(path.expanduser().absolute(), pattern=pattern) as source:
+        with opened() as source:
             collection = _made(name, source, {}, pattern=pattern, seed=seed, progress=progress, vectors=vectors)
         records.write(collection, roots)
     return collection
 
 
-def update(name: str, roots: Roots, *, progress: Progress | None = None) -> Changes:
+def update(name: str, roots: Roots, *, login: Login | None = None, progress: Progress | None = None) -> Changes:
     """Look again: files that are new, changed or gone. Every other one keeps its split, and its vectors.
+
+    Args:
+        login: What the archive is shown, where the collection comes from one.
 
     Raises:
         UnknownName: There is no such collection.
@@ -83,12 +139,14 @@ def update(name: str, roots: Roots, *, progress: Progress | None = None) -> Chan
     with artifacts.lock(records.lock_file(name, roots), what=f"the collection {name}"):
         before = records.find(name, roots)
         old = {file.name: file for file in before.files}
-        with open_source(before.source, pattern=before.pattern) as source:
+        with _opened_again(before, roots, login, progress) as source:
             now = _made(
                 name, source, old, pattern=before.pattern, seed=before.seed, progress=progress, vectors=before.vectors
             )
         if now != before:
             records.write(now, roots)
+        if isinstance(source.container, archived.Pixels):
+            source.container.forget()
     there = {file.name: file for file in now.files}
     return Changes(
         collection=now,
@@ -96,6 +154,16 @@ def update(name: str, roots: Roots, *, progress: Progress | None = None) -> Chan
         changed=tuple(name for name, file in there.items() if name in old and old[name].pixels != file.pixels),
         vanished=tuple(name for name in old if name not in there),
     )
+
+
+def _opened_again(before: Collection, roots: Roots, login: Login | None, progress: Progress | None) -> Source:
+    archive = archived.find(records.folder_of(before.name, roots))
+    return _fetched(archive, login, progress) if archive else open_source(before.source, pattern=before.pattern)
+
+
+def _fetched(begun: archived.Archived, login: Login | None, progress: Progress | None) -> Source:
+    with Archive(begun.address, login) as archive:
+        return archived.opened(begun, archived.fetch(begun, archive, progress=progress))
 
 
 def _made(
@@ -136,6 +204,7 @@ def _made(
             label=entry.label,
             group=entry.group,
             split=split,
+            burned_in=facts.burned_in or entry.burned_in,
         )
         for (entry, facts, stamp), split in zip(looked, splits, strict=True)
     )
@@ -194,7 +263,7 @@ def _facts(source: Source, entry: Entry) -> Facts:
 
 
 def _facts_before(file: File) -> Facts:
-    return Facts(file.digest, file.pixels, file.height, file.width, file.coloured)
+    return Facts(file.digest, file.pixels, file.height, file.width, file.coloured, file.burned_in)
 
 
 def _moved(looked: _Looked, old: Mapping[str, File]) -> dict[str, File]:

@@ -33,7 +33,7 @@ RECORD = 1  # raised when what a record says changes its meaning
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _TEXTS = ("name", "digest", "pixels", "label", "group", "split")
-_NUMBERS = ("bytes", "mtime_ns", "height", "width", "coloured")
+_NUMBERS = ("bytes", "mtime_ns", "height", "width", "coloured", "burned_in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class File:
         label: Its class; None where it has none.
         group: What belongs together, a patient or a case; None where nothing is known.
         split: Where it stands.
+        burned_in: Whether its file or its source says, or its pixels show, that text is burned into it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class File:
     label: str | None
     group: str | None
     split: SplitName
+    burned_in: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def write(collection: Collection, roots: Roots) -> Dataset:
 
 def remove(name: str, roots: Roots) -> None:
     """Forget a collection: its record, and what was computed for it. The pictures stay. UnknownName."""
-    if name not in names(roots):
+    if name not in names(roots) and not (_NAME.fullmatch(name) and folder_of(name, roots).exists()):
         raise UnknownName("collection", name, names(roots) or ["none was added yet"])
     with artifacts.lock(lock_file(name, roots), what=f"the collection {name}"):
         artifacts.remove_folder(folder_of(name, roots))
@@ -263,7 +265,7 @@ def _dataset(header: Mapping[str, Any]) -> Dataset:
     return Dataset(
         name=header["name"],
         title=header["name"],
-        about=f"{sum(counts.values()):,} {noun} of your own, from {Path(header['source']).name}.",
+        about=f"{sum(counts.values()):,} {noun} of your own, from {_origin(header)}.",
         ndim=2,
         channels=header["channels"],
         task="classes",
@@ -275,6 +277,10 @@ def _dataset(header: Mapping[str, Any]) -> Dataset:
         citation="",
         own=own,
     )
+
+
+def _origin(header: Mapping[str, Any]) -> str:
+    return "a DICOMweb archive" if header["kind"] == "dicomweb" else Path(header["source"]).name
 
 
 @functools.lru_cache(maxsize=4)  # of 100,000 pictures some 60 MB each

@@ -41,6 +41,7 @@ class Entry:
         label: Its class, by folder or table; None where there are no labels.
         group: What it belongs to, such as a patient, by table or pattern; None: to nothing but itself.
         split: Where a table or folders say so.
+        burned_in: Whether the source says that text is burned into its pixels.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Entry:
     label: str | None = None
     group: str | None = None
     split: SplitName | None = None
+    burned_in: bool = False
 
 
 @dataclass(frozen=True, eq=False)
