@@ -31,7 +31,7 @@ def run(empty_roots: Roots) -> Run:
 def test_an_archive_is_added_and_asked_with_by_a_uid(run: Run, archive: orthanc.Orthanc):
     place = f"dicomweb:{archive.url}"
     said = run("collection", "add", "ours", place, "--query", "Modality=CR", "--label-tag", "BodyPartExamined")
-    assert "ours: 24 pictures of 28 pixels a side, grey" in said
+    assert f"ours: 24 pictures of 28 pixels a side, grey, from {archive.url}\n" in said
     assert "6 groups, none on two sides" in said
     assert "Fetching from 127.0.0.1" in said
     shown = run("collection", "show", "ours", document=True)

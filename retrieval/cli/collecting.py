@@ -93,7 +93,7 @@ def add(
         else:
             made = adding.add(name, Path(place), roots, pattern=pattern, seed=seed, vectors=encoder, progress=progress)
         document = {**described(made), **_archive(name, roots)}
-    give(document, form, text=f"{_text(made)}\n\n{_next(made)}")
+    give(document, form, text=f"{_text(made, document)}\n\n{_next(made)}")
 
 
 @app.command("list")
@@ -112,7 +112,7 @@ def show(name: Name, form: FormOption = Form.TEXT) -> None:
         roots = roots_from_environment()
         found = records.find(name, roots)
         document = {**described(found), **_archive(name, roots)}
-    give(document, form, text=_text(found))
+    give(document, form, text=_text(found, document))
 
 
 @app.command()
@@ -126,9 +126,13 @@ def update(name: Name, form: FormOption = Form.TEXT) -> None:
         login = archive_login() if records.find(name, roots).kind == "dicomweb" else None
         changes = adding.update(name, roots, login=login, progress=share_on_stderr())
         lists = {"new": changes.new, "changed": changes.changed, "vanished": changes.vanished}
-        document = {**described(changes.collection), **{kind: list(names) for kind, names in lists.items()}}
+        document = {
+            **described(changes.collection),
+            **_archive(name, roots),
+            **{kind: list(names) for kind, names in lists.items()},
+        }
     said = ", ".join(f"{len(names):,} {kind}" for kind, names in lists.items())
-    give(document, form, text=f"Files: {said}.\n{_text(changes.collection)}")
+    give(document, form, text=f"Files: {said}.\n{_text(changes.collection, document)}")
 
 
 @app.command()
@@ -251,11 +255,11 @@ def _names(sets: Sequence[Sequence[File]]) -> list[list[str]]:
     return [[file.name for file in same] for same in sets]
 
 
-def _text(found: Collection) -> str:
-    document = described(found)
+def _text(found: Collection, document: dict[str, Any]) -> str:
+    origin = document["archive"]["url"] if "archive" in document else found.source
     counts, same = document["counts"], document["duplicates"]
     lines = [
-        f"{found.name}: {_what(found, document)}, from {found.source}",
+        f"{found.name}: {_what(found, document)}, from {origin}",
         f"{counts['train']:,} to search in, {counts['test']:,} to ask with, {counts['val']:,} set aside; "
         f"{_groups(document['groups'])}.",
         "",
