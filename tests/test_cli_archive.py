@@ -75,5 +75,5 @@ def test_a_name_is_no_label_and_no_question(run: Run):
 
 
 def test_options_are_for_what_they_fit(run: Run, tmp_path):
-    assert "for archives" in run("collection", "add", "mine", str(tmp_path), "--query", "Modality=CR", code=2)
+    assert "is for archives" in run("collection", "add", "mine", str(tmp_path), "--query", "Modality=CR", code=2)
     assert "are for files" in run("collection", "add", "mine", "dicomweb:http://x", "--pattern", "(p)", code=2)

@@ -62,7 +62,10 @@ def add(
     ] = None,
     label_tag: Annotated[
         str | None,
-        typer.Option("--label-tag", help="Of an archive: the DICOM attribute that is the label, as BodyPartExamined."),
+        typer.Option(
+            "--label-tag",
+            help="Of DICOM files and archives: the attribute that is the label, such as BodyPartExamined.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the split, where the source makes none.")] = 0,
     encoder: Annotated[
@@ -80,8 +83,8 @@ def add(
         raise typer.BadParameter(
             "--pattern and --encoder are for files; an archive says itself which pictures are of one patient."
         )
-    if not in_archive and (query or label_tag):
-        raise typer.BadParameter("--query and --label-tag are for archives: dicomweb:URL.")
+    if not in_archive and query:
+        raise typer.BadParameter("--query is for archives: dicomweb:URL.")
     with saying_no(form):
         roots, progress = roots_from_environment(), share_on_stderr()
         if in_archive:
@@ -91,7 +94,16 @@ def add(
                 name, address, roots, label_tag=label_tag, login=login, seed=seed, progress=progress
             )
         else:
-            made = adding.add(name, Path(place), roots, pattern=pattern, seed=seed, vectors=encoder, progress=progress)
+            made = adding.add(
+                name,
+                Path(place),
+                roots,
+                pattern=pattern,
+                label_tag=label_tag,
+                seed=seed,
+                vectors=encoder,
+                progress=progress,
+            )
         document = {**described(made), **_archive(name, roots)}
     give(document, form, text=f"{_text(made, document)}\n\n{_next(made)}")
 

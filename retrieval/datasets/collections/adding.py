@@ -10,11 +10,12 @@ from retrieval.datasets.collections import archived, records
 from retrieval.datasets.collections.archive_address import Address
 from retrieval.datasets.collections.dicomweb import Archive
 from retrieval.datasets.collections.facts import Facts, facts_of
-from retrieval.datasets.collections.person_tags import label_keyword
+from retrieval.datasets.collections.person_tags import Tags, label_keyword, new_key
 from retrieval.datasets.collections.records import Collection, File
 from retrieval.datasets.collections.sifting import LeftOut
 from retrieval.datasets.collections.sources import Entry, Source, open_source
 from retrieval.datasets.collections.splitting import Item, assign
+from retrieval.datasets.collections.tagged import from_file, from_record, without_label
 from retrieval.datasets.collections.vectors import facts_of_vector
 from retrieval.datasets.specs import SplitName
 from retrieval.errors import BadInput
@@ -46,15 +47,19 @@ def add(
     roots: Roots,
     *,
     pattern: str | None = None,
+    label_tag: str | None = None,
     seed: int = 0,
     vectors: str = "",
     progress: Progress | None = None,
 ) -> Collection:
     """Make a collection of the pictures in a folder or an archive. Each is decoded once; none is copied or kept.
 
+    DICOM files of one patient are one group, where neither a table nor the pattern says another.
+
     Args:
         name: Its key; unlike any dataset's.
         pattern: Regular expression: what it finds in a file's name (its first group, if it has one) is the group.
+        label_tag: The attribute of DICOM files that is their label, by its keyword.
         seed: Of the splitting, where the source does not say how to split.
         vectors: Of a file of vectors, what made them.
 
@@ -63,11 +68,12 @@ def add(
         Busy: Another process changes this collection.
     """
     place = path.expanduser().absolute()
+    tags = None if vectors else Tags(new_key(), label_keyword(label_tag) if label_tag else None)
 
     def opened() -> Source:
         return open_source(place, pattern=pattern)
 
-    return _added(name, roots, opened, pattern=pattern, seed=seed, vectors=vectors, progress=progress)
+    return _added(name, roots, opened, pattern=pattern, seed=seed, vectors=vectors, tags=tags, progress=progress)
 
 
 def add_archive(
@@ -99,7 +105,7 @@ def add_archive(
         begun = archived.begin(records.folder_of(name, roots), address, keyword)
         return _fetched(begun, login, progress)
 
-    return _added(name, roots, fetched, pattern=None, seed=seed, vectors="", progress=progress)
+    return _added(name, roots, fetched, pattern=None, seed=seed, vectors="", tags=None, progress=progress)
 
 
 def _added(
@@ -110,6 +116,7 @@ def _added(
     pattern: str | None,
     seed: int,
     vectors: str,
+    tags: Tags | None,
     progress: Progress | None,
 ) -> Collection:
     records.check_name(name, [dataset.name for dataset in DATASETS])
@@ -120,7 +127,9 @@ def _added(
                 remedy=f"Run: python -m retrieval collection update {name}. Or choose another name, or remove it.",
             )
         with opened() as source:
-            collection = _made(name, source, {}, pattern=pattern, seed=seed, progress=progress, vectors=vectors)
+            collection = _made(
+                name, source, {}, pattern=pattern, seed=seed, progress=progress, vectors=vectors, tags=tags
+            )
         records.write(collection, roots)
     return collection
 
@@ -141,7 +150,14 @@ def update(name: str, roots: Roots, *, login: Login | None = None, progress: Pro
         old = {file.name: file for file in before.files}
         with _opened_again(before, roots, login, progress) as source:
             now = _made(
-                name, source, old, pattern=before.pattern, seed=before.seed, progress=progress, vectors=before.vectors
+                name,
+                source,
+                old,
+                pattern=before.pattern,
+                seed=before.seed,
+                progress=progress,
+                vectors=before.vectors,
+                tags=before.tags,
             )
         if now != before:
             records.write(now, roots)
@@ -175,9 +191,10 @@ def _made(
     seed: int,
     progress: Progress | None,
     vectors: str,
+    tags: Tags | None,
 ) -> Collection:
     vectors = _maker(source, vectors)
-    looked, left_out = _looked_at(source, old, name, progress)
+    looked, left_out = _looked_at(source, old, name, progress, tags)
     if len(looked) < FEWEST:
         why = f" The first that was left out: {left_out[0].reason}" if left_out else ""
         raise BadInput(
@@ -208,14 +225,14 @@ def _made(
         )
         for (entry, facts, stamp), split in zip(looked, splits, strict=True)
     )
-    return Collection(name, source.path, source.kind, pattern, seed, files, left_out, vectors)
+    return Collection(name, source.path, source.kind, pattern, seed, files, left_out, vectors, tags)
 
 
 _Looked = list[tuple[Entry, Facts, tuple[int, int]]]
 
 
 def _looked_at(
-    source: Source, old: Mapping[str, File], name: str, progress: Progress | None
+    source: Source, old: Mapping[str, File], name: str, progress: Progress | None, tags: Tags | None
 ) -> tuple[_Looked, tuple[LeftOut, ...]]:
     """Every candidate that is a picture, with its facts and its stamp; and all that are none, with the reason."""
     looked: _Looked = []
@@ -227,12 +244,17 @@ def _looked_at(
             stamp = source.stamp(entry.name)
             before = old.get(entry.name)
             same = before is not None and (before.bytes, before.mtime_ns) == stamp
-            looked.append((entry, _facts_before(before) if before and same else _facts(source, entry), stamp))
+            if before and same:
+                looked.append((from_record(entry, before, tags), _facts_before(before), stamp))
+            else:
+                looked.append((*_read(source, entry, tags), stamp))
         except BadInput as error:
             left_out.append(LeftOut(entry.name, error.message))
     if progress is not None:
         progress(f"Looked at {name}: {len(source.entries):,} files", 1.0)
-    return looked, tuple(left_out)
+    lacking = without_label([entry for entry, _, _ in looked], tags)
+    left_out += [LeftOut(name, reason) for name, reason in lacking.items()]
+    return [each for each in looked if each[0].name not in lacking], tuple(left_out)
 
 
 def _check_gallery(splits: Sequence[SplitName], name: str) -> None:
@@ -256,10 +278,11 @@ def _maker(source: Source, named: str) -> str:
     return ""
 
 
-def _facts(source: Source, entry: Entry) -> Facts:
+def _read(source: Source, entry: Entry, tags: Tags | None) -> tuple[Entry, Facts]:
+    data = source.read(entry.name)
     if source.kind == "vectors":
-        return facts_of_vector(source.read(entry.name))
-    return facts_of(source.read(entry.name), name=entry.name)
+        return entry, facts_of_vector(data)
+    return from_file(entry, data, tags), facts_of(data, name=entry.name)
 
 
 def _facts_before(file: File) -> Facts:

@@ -8,7 +8,7 @@ import hashlib
 import io
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from retrieval.errors import BadInput, UnknownName
@@ -70,6 +70,19 @@ class Told:
     label: str | None
     group: str | None
     burned_in: bool
+
+
+@dataclass(frozen=True)
+class Tags:
+    """How a collection takes groups and labels from the attributes of DICOM files.
+
+    Attributes:
+        key: Under which patients become groups, hexadecimal.
+        label_tag: The attribute that is the label; None: folders and tables say it.
+    """
+
+    key: str = field(repr=False)
+    label_tag: str | None = None
 
 
 def new_key() -> str:
@@ -172,4 +185,5 @@ def _group(header: Any, key: str) -> str | None:
     if not number:
         return None
     known = f"{_text(header, 'IssuerOfPatientID')}\0{number}"
-    return hashlib.blake2b(known.encode(errors="surrogatepass"), key=bytes.fromhex(key), digest_size=8).hexdigest()
+    hashed = hashlib.blake2b(known.encode(errors="surrogatepass"), key=bytes.fromhex(key), digest_size=8)
+    return f"patient-{hashed.hexdigest()}"

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from retrieval import artifacts
 from retrieval.datasets.collections.containers import Kind
+from retrieval.datasets.collections.person_tags import Tags
 from retrieval.datasets.collections.sifting import LeftOut
 from retrieval.datasets.specs import SPLITS, Dataset, Own, SplitName
 from retrieval.errors import BadInput, Unavailable, UnknownName
@@ -80,6 +81,7 @@ class Collection:
         files: In sorted order of their names.
         left_out: What of the source is no part of it, and why.
         vectors: What made them, if they are vectors in place of pictures.
+        tags: How DICOM files among them are grouped and labelled; None: not by their attributes.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Collection:
     files: tuple[File, ...]
     left_out: tuple[LeftOut, ...]
     vectors: str = ""
+    tags: Tags | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -155,6 +158,7 @@ def find(name: str, roots: Roots) -> Collection:
         files=files,
         left_out=tuple(LeftOut(**each) for each in header["left_out"]),
         vectors=header["own"].get("vectors", ""),
+        tags=Tags(**header["tags"]) if header.get("tags") else None,
     )
 
 
@@ -237,6 +241,7 @@ def _header_of(collection: Collection, files: str) -> dict[str, Any]:
         "kind": collection.kind,
         "pattern": collection.pattern,
         "seed": collection.seed,
+        "tags": asdict(collection.tags) if collection.tags else None,
         "files": files,
         "classes": list(collection.classes),
         "counts": {split: len(collection.of(split)) for split in SPLITS},

@@ -92,8 +92,15 @@ def test_the_collection_is_the_one_of_the_same_files_in_a_folder(
     assert made.left_out == ()
     assert len(made.files) == COUNT
     assert by_uid(made) == by_uid(folder)
+    assert {sop_of(file.name): file.split for file in made.files} == {
+        sop_of(file.name): file.split for file in folder.files
+    }
     uids = list(files)
-    assert together(made) == {frozenset(uids[start : start + OF_ONE]) for start in range(0, COUNT, OF_ONE)}
+    assert (
+        together(folder)
+        == together(made)
+        == {frozenset(uids[start : start + OF_ONE]) for start in range(0, COUNT, OF_ONE)}
+    )
     sides = {file.group: file.split for file in made.files}
     assert all(sides[file.group] == file.split for file in made.files)
     assert {file.split for file in made.files} == {"train", "val", "test"}
