@@ -1,11 +1,11 @@
 """A Cell is the address of every number: dataset, size, encoder, protocol."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from retrieval.datasets.catalogue import DATASETS, datasets, find_dataset
 from retrieval.datasets.specs import Dataset
-from retrieval.encoders.catalogue import ENCODERS, find_encoder
+from retrieval.encoders.catalogue import encoders_for, find_encoder, takes
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import BadInput, Unavailable, UnknownName
 from retrieval.pictures.item import AS_THEY_ARE
@@ -47,7 +47,8 @@ class Cell:
 
     @property
     def spec(self) -> EncoderSpec:
-        return find_encoder(self.encoder)
+        spec = find_encoder(self.encoder)
+        return replace(spec, title=self.own.vectors) if self.own and self.own.vectors else spec
 
     @property
     def rules(self) -> Protocol:
@@ -72,9 +73,9 @@ def cell(
     size = _side(data) if size is None else size
     if size not in data.sizes:
         raise UnknownName(f"size of {dataset}", size, data.sizes)
-    if not spec.takes(data.ndim):
-        fitting = [other.name for other in ENCODERS if other.takes(data.ndim)]
-        raise UnknownName(f"extractor for {data.ndim}D items", encoder, fitting)
+    if not takes(spec, data):
+        fitting = [other.name for other in encoders_for(data)]
+        raise UnknownName(f"extractor for {'vectors' if data.vectors else f'{data.ndim}D items'}", encoder, fitting)
     rules = _fitting(spec)[0] if protocol is None else find_protocol(protocol)
     if not _fits(rules, spec):
         raise _too_exact(rules, spec)
@@ -111,8 +112,7 @@ def grid(roots: Roots | None = None) -> tuple[Cell, ...]:
         Cell(data.name, size, spec.name, protocol.name, own=None if data.own is None else data)
         for data in (DATASETS if roots is None else datasets(roots))
         for size in usual_sizes(data)
-        for spec in ENCODERS
-        if spec.takes(data.ndim)
+        for spec in encoders_for(data)
         for protocol in PROTOCOLS
     )
 

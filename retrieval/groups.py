@@ -97,6 +97,8 @@ def kinship_within(dataset: Dataset, picture: np.ndarray, other: np.ndarray, mea
         return kinship(picture, other, mean, dataset.ndim)
     if np.array_equal(picture, other):
         return "exact"
+    if dataset.vectors:
+        return None
     found = kinship(_thumbnail(picture, dataset), _thumbnail(other, dataset), mean, dataset.ndim)
     return "near" if found else None
 
@@ -145,6 +147,9 @@ def _group(train: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
 
 def _group_own(train: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
     """The same of a collection, whose pictures are decoded one by one."""
+    if train.dataset.vectors:  # exact duplicates alone: what is near is what is searched for
+        alone = np.unique(np.concatenate([train.images.digests, test.images.digests]), axis=0, return_inverse=True)[1]
+        return alone.reshape(-1).astype(np.int64), np.zeros((REDUCED_SIDE, REDUCED_SIDE), np.float32)
     small = [_thumbnail(picture, train.dataset) for split in (train, test) for picture in split.images]
     digests = np.concatenate([train.images.digests, test.images.digests])
     return _connected(np.stack(small), _exact_pairs(digests), n_gallery=len(train), ndim=2)

@@ -19,6 +19,7 @@ from retrieval.answers import (
 )
 from retrieval.cells import Cell
 from retrieval.datasets import opening, relevance
+from retrieval.datasets.collections import vectors
 from retrieval.datasets.collections.opening import gallery_groups
 from retrieval.datasets.specs import Split
 from retrieval.embeddings import embedding, shapes
@@ -27,8 +28,9 @@ from retrieval.encoders import configs, devices, loading, preprocessing, weights
 from retrieval.encoders.specs import Pixels
 from retrieval.errors import BadInput, RetrievalError, UnknownName
 from retrieval.evaluation import Marks
-from retrieval.groups import Groups, find_groups, kinship_within
-from retrieval.pictures.item import read_noted_item
+from retrieval.groups import find_groups
+from retrieval.pictures.item import noted_item
+from retrieval.pictures.reading import read_bytes
 from retrieval.ranking import neighbours as ranked
 from retrieval.ranking import spaces
 from retrieval.ranking.first_of_groups import first_of_groups
@@ -66,7 +68,9 @@ def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5, one_per_group: b
     indices, scores = first_of_groups(nearest, given, k=k, deep=isinstance(query, UploadQuery))
     truth = None if labels is None else relevance.indicator(cell.data, labels[None])[0]
     found = tuple(
-        votes.neighbour(rank, int(index), float(score), gallery, truth, _kin(query, item, int(index), gallery, groups))
+        votes.neighbour(
+            rank, int(index), float(score), gallery, truth, votes.kin(query, item, int(index), gallery, groups)
+        )
         for rank, (index, score) in enumerate(zip(indices, scores, strict=True), 1)
     )
     vote = votes.vote(found, gallery)
@@ -114,7 +118,7 @@ def readiness(cell: Cell, roots: Roots) -> Readiness:
     if not opening.is_at_hand(cell.data, cell.size, roots):
         return _unavailable(opening.describe_missing(cell.data, cell.size, roots))
     lacking = _lacking(cell, roots)
-    uploads = lacking is None
+    uploads = lacking is None and not cell.data.vectors
     try:
         parts = evaluation.marks(cell, roots)
         if not parts.verified:
@@ -173,8 +177,12 @@ def sees(query: PictureQuery, cell: Cell, roots: Roots) -> np.ndarray:
 
 def _item(query: PictureQuery, cell: Cell, roots: Roots) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
     """The query as an item of the dataset, its labels if they are known, and notes on how a file was read."""
+    if isinstance(query, UploadQuery) and cell.data.vectors:
+        width = evaluation.split_of(cell, "train", roots).images.shape[2]
+        return vectors.read_one(query.path, length=width // vectors.NUMBER.itemsize), None, ()
     if isinstance(query, UploadQuery):
-        item, notes = read_noted_item(query.path, dataset=cell.data, size=cell.size)
+        data = read_bytes(query.path) if query.data is None else query.data
+        item, notes = noted_item(data, name=query.path.name, dataset=cell.data, size=cell.size)
         return item, None, notes
     if query.split not in ("test", "train"):
         raise UnknownName("split to ask from", query.split, ("test", "train"))
@@ -198,23 +206,15 @@ def _nearest(query: PictureQuery, item: np.ndarray, cell: Cell, roots: Roots, k:
     gallery, encoder = evaluation.embeddings(cell, "train", roots), loading.load_encoder(cell.encoder, roots, side=side)
     loading.check_same(cell.spec, before, encoder.weights_digest)
     embed = embedding.embed_volumes if ndim == 3 else embedding.embed_pictures
-    vectors = embed(encoder, item[None])
-    embedding.check_finite(cell.spec, vectors, "this picture" if ndim == 2 else "this volume")
-    if vectors.shape[1:] != gallery.vectors.shape[1:]:
+    made = embed(encoder, item[None])
+    embedding.check_finite(cell.spec, made, "this picture" if ndim == 2 else "this volume")
+    if made.shape[1:] != gallery.vectors.shape[1:]:
         raise BadInput(
             f"{cell.spec.title} compares pictures of one size, and yours has another than those of {cell.data.title}.",
             remedy=f"Choose a size, for instance {cell.data.sizes[-1]}, or another extractor.",
         )
-    indices, scores = ranked.rank(gallery.vectors, vectors, cell.rules, k=k, mark=gallery.fingerprint)
+    indices, scores = ranked.rank(gallery.vectors, made, cell.rules, k=k, mark=gallery.fingerprint)
     return indices[0], scores[0]
-
-
-def _kin(query: PictureQuery, item: np.ndarray, index: int, gallery: Split, groups: Groups) -> str | None:
-    """Whether a gallery item is the query's picture again; groups know it for items, pixels tell it for uploads."""
-    if isinstance(query, ItemQuery) and groups.of(query.split)[query.index] != groups.train[index]:
-        return None
-    found = kinship_within(gallery.dataset, item, np.asarray(gallery.images[index]), groups.mean)
-    return found if isinstance(query, UploadQuery) else found or "near"
 
 
 def _reliability(
@@ -277,6 +277,8 @@ def _lacking(cell: Cell, roots: Roots) -> RetrievalError | None:
 
 def _stored(cell: Cell, roots: Roots, lacking: RetrievalError | None) -> Readiness:
     """Sampled queries are ready; say what an upload would still need."""
+    if cell.data.vectors:
+        return Readiness("ready", False, "", "", 0.0)
     if lacking is not None:
         noun = "pictures" if cell.data.ndim == 2 else "volumes"
         return Readiness("ready", False, f"Sampled {noun} only: {lacking.message}", lacking.remedy, 0.0)

@@ -11,6 +11,7 @@ from retrieval.answers import Answer, TextQuery, UploadQuery
 from retrieval.cells import cell
 from retrieval.cli import documents
 from retrieval.cli.answering import error_document, refusals, share_on_stderr
+from retrieval.cli.archives import ArchivePicture
 from retrieval.datasets.catalogue import datasets
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.errors import RetrievalError, UnknownName
@@ -18,7 +19,7 @@ from retrieval.leaderboard import Row, Source
 from retrieval.protocols import PROTOCOLS
 from retrieval.roots import Roots
 
-Asked = UploadQuery | TextQuery  # what a command can ask with
+Asked = UploadQuery | TextQuery | ArchivePicture  # what a command can ask with
 
 
 def ask(
@@ -37,7 +38,7 @@ def ask(
                 (phrases.gallery if words else search.prepare)(asked, roots, progress=share_on_stderr())
         except RetrievalError as error:
             why = error_document(error)
-            return {**address, "error": why, "queries": [documents.refused(query, why) for query in queries]}
+            return {**address, "error": why, "queries": [documents.refused(_named(query), why) for query in queries]}
         find = functools.partial(search.find, cell=asked, roots=roots, k=k, one_per_group=one_per_group)
         return {**address, "queries": [_query(query, find) for query in queries]}
 
@@ -63,6 +64,11 @@ def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) 
 def _query(query: Asked, find: Callable[..., Answer]) -> dict[str, Any]:
     try:
         with refusals():
-            return documents.answer(query, find(query))
+            ready = query.fetched() if isinstance(query, ArchivePicture) else query
+            return documents.answer(ready, find(ready))
     except RetrievalError as error:
-        return documents.refused(query, error_document(error))
+        return documents.refused(_named(query), error_document(error))
+
+
+def _named(query: Asked) -> UploadQuery | TextQuery:
+    return query.named if isinstance(query, ArchivePicture) else query

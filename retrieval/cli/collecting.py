@@ -10,13 +10,19 @@ from typing import Annotated, Any
 import typer
 
 from retrieval import artifacts
+from retrieval.cells import cell
 from retrieval.cli.answering import Form, give, saying_no, share_on_stderr
 from retrieval.cli.tables import table
-from retrieval.datasets.collections import adding, received, records
+from retrieval.datasets.collections import adding, archived, received, records
+from retrieval.datasets.collections.archive_address import Address, is_address, parse_address
+from retrieval.datasets.collections.dicomweb import plain_http
 from retrieval.datasets.collections.duplicates import contradicting, crossing, duplicates
+from retrieval.datasets.collections.imported import write_imported
 from retrieval.datasets.collections.records import Collection, File
+from retrieval.datasets.collections.vectors import NUMBER
 from retrieval.datasets.specs import SPLITS
-from retrieval.roots import Roots, roots_from_environment
+from retrieval.exporting import exported
+from retrieval.roots import Login, Roots, archive_login, roots_from_environment
 
 app = typer.Typer(
     help="Your own pictures: a folder of class folders, a folder with a CSV (file,label[,group][,split]), or a zip or "
@@ -36,26 +42,70 @@ _MOST = 10  # of a long list, for people; the document holds all
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A new name: lower-case letters, digits, - and _.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder, zip or tar.")],
+    place: Annotated[
+        str, typer.Argument(metavar="PATH", help="The folder, zip or tar; or dicomweb:URL, a DICOMweb archive.")
+    ],
     pattern: Annotated[
         str | None,
         typer.Option(
             "--pattern", help="What in a file's name is the patient or case: a regular expression, one group."
         ),
     ] = None,
+    query: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--query",
+            metavar="KEY=VALUE",
+            help="Of an archive: what its pictures must match, for instance Modality=CR or StudyDate=20200101-; "
+            "repeatable.",
+        ),
+    ] = None,
+    label_tag: Annotated[
+        str | None,
+        typer.Option(
+            "--label-tag",
+            help="Of DICOM files and archives: the attribute that is the label, such as BodyPartExamined.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the split, where the source makes none.")] = 0,
+    encoder: Annotated[
+        str, typer.Option("--encoder", help="Of a file of vectors (npz, npy, parquet): what made them, in words.")
+    ] = "",
     form: FormOption = Form.TEXT,
 ) -> None:
     """Make a dataset of your pictures.
 
-    They stay where they are. About 70 % are searched in, 20 % asked with, 10 % set aside, by class; a patient's
-    pictures, and exact duplicates, are never on two sides.
+    They stay where they are; of an archive the pixels are kept under the cache. About 70 % are searched in, 20 % asked
+    with, 10 % set aside, by class; a patient's pictures, and exact duplicates, are never on two sides.
     """
+    in_archive = is_address(place)
+    if in_archive and (pattern or encoder):
+        raise typer.BadParameter(
+            "--pattern and --encoder are for files; an archive says itself which pictures are of one patient."
+        )
+    if not in_archive and query:
+        raise typer.BadParameter("--query is for archives: dicomweb:URL.")
     with saying_no(form):
-        roots = roots_from_environment()
-        made = adding.add(name, path, roots, pattern=pattern, seed=seed, progress=share_on_stderr())
-        document = described(made)
-    give(document, form, text=f"{_text(made)}\n\n{_next(made)}")
+        roots, progress = roots_from_environment(), share_on_stderr()
+        if in_archive:
+            address, login = parse_address(place, query or ()), archive_login()
+            _warn_of(address, login)
+            made = adding.add_archive(
+                name, address, roots, label_tag=label_tag, login=login, seed=seed, progress=progress
+            )
+        else:
+            made = adding.add(
+                name,
+                Path(place),
+                roots,
+                pattern=pattern,
+                label_tag=label_tag,
+                seed=seed,
+                vectors=encoder,
+                progress=progress,
+            )
+        document = {**described(made), **_archive(name, roots)}
+    give(document, form, text=f"{_text(made, document)}\n\n{_next(made)}")
 
 
 @app.command("list")
@@ -71,9 +121,10 @@ def list_(form: FormOption = Form.TEXT) -> None:
 def show(name: Name, form: FormOption = Form.TEXT) -> None:
     """What a collection holds: counts, classes, groups, exact duplicates, and what was left out."""
     with saying_no(form):
-        found = records.find(name, roots_from_environment())
-        document = described(found)
-    give(document, form, text=_text(found))
+        roots = roots_from_environment()
+        found = records.find(name, roots)
+        document = {**described(found), **_archive(name, roots)}
+    give(document, form, text=_text(found, document))
 
 
 @app.command()
@@ -83,43 +134,68 @@ def update(name: Name, form: FormOption = Form.TEXT) -> None:
     Every other picture keeps its split, and its vectors when the collection is embedded next.
     """
     with saying_no(form):
-        changes = adding.update(name, roots_from_environment(), progress=share_on_stderr())
+        roots = roots_from_environment()
+        login = archive_login() if records.find(name, roots).kind == "dicomweb" else None
+        changes = adding.update(name, roots, login=login, progress=share_on_stderr())
         lists = {"new": changes.new, "changed": changes.changed, "vanished": changes.vanished}
-        document = {**described(changes.collection), **{kind: list(names) for kind, names in lists.items()}}
+        document = {
+            **described(changes.collection),
+            **_archive(name, roots),
+            **{kind: list(names) for kind, names in lists.items()},
+        }
     said = ", ".join(f"{len(names):,} {kind}" for kind, names in lists.items())
-    give(document, form, text=f"Files: {said}.\n{_text(changes.collection)}")
+    give(document, form, text=f"Files: {said}.\n{_text(changes.collection, document)}")
 
 
 @app.command()
 def export(
     name: Name,
-    to: Annotated[Path, typer.Option("--to", help="The CSV file to write.")],
+    to: Annotated[Path, typer.Option("--to", help="The CSV file to write; with --encoder an npz, npy or parquet.")],
+    encoder: Annotated[str, typer.Option("--encoder", help="Write its vectors of all pictures.")] = "",
+    size: Annotated[int | None, typer.Option("--size", help="With --encoder: of the pictures at this size.")] = None,
     form: FormOption = Form.TEXT,
 ) -> None:
-    """Write what is known of each picture as CSV.
+    """Write what is known of each picture as CSV, or the vectors of an extractor with it.
 
-    Beside the pictures, it is what `collection add` reads; the last three columns are not looked at then.
+    Beside the pictures, the CSV is what `collection add` reads; the last three columns are not looked at then. A file
+    of vectors can be added as a collection itself.
     """
     with saying_no(form):
-        found = records.find(name, roots_from_environment())
-        text = as_csv(found.files)
-        artifacts.write_atomic(to, lambda stream: stream.write(text.encode()))
-    document = {"name": name, "file": str(to), "pictures": len(found.files)}
-    give(document, form, text=f"{len(found.files):,} pictures are listed in {to}.")
+        roots = roots_from_environment()
+        found = records.find(name, roots)
+        if encoder:
+            asked = cell(name, size, encoder, roots=roots)
+            written = write_imported(exported(asked, roots, progress=share_on_stderr()), to)
+        else:
+            text = as_csv(found.files)
+            artifacts.write_atomic(to, lambda stream: stream.write(text.encode()))
+            written = (to,)
+    document = {"name": name, "file": str(to), "files": [str(path) for path in written], "pictures": len(found.files)}
+    what = (
+        f"The vectors of {len(found.files):,} pictures are" if encoder else f"{len(found.files):,} pictures are listed"
+    )
+    give(document, form, text=f"{what} in {' and '.join(map(str, written))}.")
 
 
 @app.command()
 def remove(name: Name, form: FormOption = Form.TEXT) -> None:
-    """Forget a collection and what was computed for it.
+    """Forget a collection and what was computed for it; the pictures stay where they are.
 
-    The pictures stay where they are; only an archive that was sent to the page goes with it.
+    What was fetched from an archive, or sent to the page, is removed with it.
     """
     with saying_no(form):
         roots = roots_from_environment()
         sent = received.is_received(name, roots)
         records.remove(name, roots)
-    what = "The archive that was sent to the page is deleted." if sent else "Its pictures were not touched."
+    kept = "Its pictures were not touched where they come from."
+    what = "The zip that was sent to the page is deleted." if sent else kept
     give({"removed": name}, form, text=f"{name} is forgotten. {what}")
+
+
+def _warn_of(address: Address, login: Login | None) -> None:
+    """What is to be known before a login is sent."""
+    if login is not None and plain_http(address):
+        typer.echo(f"The login crosses the network to {address.host} unencrypted: it is asked by http.", err=True)
 
 
 def described(found: Collection) -> dict[str, Any]:
@@ -141,6 +217,8 @@ def described(found: Collection) -> dict[str, Any]:
         "duplicates": _names(duplicates(files)),
         "duplicates_on_two_sides": _names(crossing(files)),
         "duplicates_with_other_labels": _names(contradicting(files)),
+        "burned_in": [file.name for file in files if file.burned_in],
+        "vectors": found.vectors,
         "left_out": [{"name": each.name, "reason": each.reason} for each in found.left_out],
     }
 
@@ -165,8 +243,16 @@ def _line(name: str, roots: Roots) -> dict[str, Any]:
         "classes": len(data.classes) if data.labelled else 0,
         "gallery": counts["train"],
         "queries": counts["test"],
-        "source": str(standing.source),
+        "source": (_archive(name, roots).get("archive") or {}).get("url") or str(standing.source),
     }
+
+
+def _archive(name: str, roots: Roots) -> dict[str, Any]:
+    """Where a collection of an archive comes from; nothing for others."""
+    found = archived.find(records.folder_of(name, roots))
+    if found is None:
+        return {}
+    return {"archive": {"url": found.address.url, "query": dict(found.address.query), "label_tag": found.label_tag}}
 
 
 def _per_class(files: Sequence[File]) -> dict[str, dict[str, int]]:
@@ -185,12 +271,11 @@ def _names(sets: Sequence[Sequence[File]]) -> list[list[str]]:
     return [[file.name for file in same] for same in sets]
 
 
-def _text(found: Collection) -> str:
-    document = described(found)
+def _text(found: Collection, document: dict[str, Any]) -> str:
+    origin = document["archive"]["url"] if "archive" in document else found.source
     counts, same = document["counts"], document["duplicates"]
     lines = [
-        f"{found.name}: {document['pictures']:,} pictures of {_range(document['sides'])} pixels a side, "
-        f"{'in colour' if found.channels == 3 else 'grey'}, from {found.source}",
+        f"{found.name}: {_what(found, document)}, from {origin}",
         f"{counts['train']:,} to search in, {counts['test']:,} to ask with, {counts['val']:,} set aside; "
         f"{_groups(document['groups'])}.",
         "",
@@ -199,10 +284,18 @@ def _text(found: Collection) -> str:
         f"Exact duplicates: {_number(same, 'set')}, {sum(map(len, same)):,} files.",
         *_few([", ".join(names[:4]) + (" …" if len(names) > 4 else "") for names in same]),
         *_warnings(document),
+        *_burned_in(document["burned_in"]),
         f"Left out: {_number(document['left_out'], 'file')}.",
         *_few([f"{each['name']}: {each['reason']}" for each in document["left_out"]]),
     ]
     return "\n".join(lines)
+
+
+def _what(found: Collection, document: dict[str, Any]) -> str:
+    count, colour = document["pictures"], "in colour" if found.channels == 3 else "grey"
+    if found.vectors:
+        return f"{count:,} vectors of {found.files[0].bytes // NUMBER.itemsize:,} numbers by {found.vectors}"
+    return f"{count:,} pictures of {_range(document['sides'])} pixels a side, {colour}"
 
 
 def _classes(classes: dict[str, dict[str, int]]) -> str:
@@ -220,6 +313,14 @@ def _warnings(document: dict[str, Any]) -> list[str]:
     two, other = document["duplicates_on_two_sides"], document["duplicates_with_other_labels"]
     said = [f"{_number(two, 'set')} of them on two sides, as the source has it."] if two else []
     return said + ([f"{_number(other, 'set')} of them with different labels."] if other else [])
+
+
+def _burned_in(names: Sequence[str]) -> list[str]:
+    """The warning of text in the pixels; nothing where there is none."""
+    if not names:
+        return []
+    said = f"Text seems to be burned into the pixels of {_number(names, 'picture')}: it may name a person."
+    return [said, *_few(list(names))]
 
 
 def _groups(count: int) -> str:
@@ -241,6 +342,9 @@ def _few(lines: Sequence[str]) -> list[str]:
 
 
 def _next(found: Collection) -> str:
+    if found.vectors:
+        verb = "evaluate" if found.labelled else "search VECTOR.npy"
+        return f"Run: python -m retrieval {verb} --dataset {found.name} --encoder imported"
     if not found.labelled:
         return f"Run: python -m retrieval search PICTURE --dataset {found.name} --encoder efficientnet_lite0"
     return f"Run: python -m retrieval evaluate --dataset {found.name} --encoder efficientnet_lite0"

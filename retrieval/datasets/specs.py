@@ -31,6 +31,7 @@ class Own:
         largest: Pixels of the largest picture.
         even: Whether all its pictures have one shape.
         labelled: Whether every picture has a label: without, it can be searched, not ranked.
+        vectors: What made them, if it holds vectors in place of pictures; empty where it holds pictures.
         grouped: Whether any picture has a group that a person gave it, such as a patient.
     """
 
@@ -39,6 +40,7 @@ class Own:
     largest: int
     even: bool
     labelled: bool
+    vectors: str = ""
     grouped: bool = False
 
 
@@ -89,6 +91,11 @@ class Dataset:
     def grouped(self) -> bool:
         """Whether people gave its items groups, of which one card each can be shown."""
         return self.own is not None and self.own.grouped
+
+    @property
+    def vectors(self) -> str:
+        """What made the vectors that are its items; empty where they are pictures or volumes."""
+        return "" if self.own is None else self.own.vectors
 
     def shape(self, size: int, split: str) -> tuple[int, ...]:
         """The shape of a split's images: [N, H, W], [N, H, W, 3] or, for volumes, [N, D, H, W]."""

@@ -18,7 +18,7 @@ class BuiltinEncoder:
 
     def embed(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 [N, S, S, C] (for `shape`: volumes [N, D, H, W]) to float32 [N, dim]."""
-        feature = {"pixels": pixels, "histogram": histogram, "shape": shape}[self.spec.architecture]
+        feature = _FEATURES[self.spec.architecture]
         return np.stack([feature(item) for item in pictures]).astype(np.float32)
 
 
@@ -61,3 +61,11 @@ def shape(volume: np.ndarray) -> np.ndarray:
     surface = sum(np.count_nonzero(np.diff(padded, axis=axis)) for axis in range(3))
     sizes = [len(places) ** (1 / 3) / side, *(extents / side), *(axes / side), surface**0.5 / side]
     return np.array([*sizes, len(places) / extents.prod(), axes[1] / axes[0], axes[2] / axes[0]])
+
+
+def imported(row: np.ndarray) -> np.ndarray:
+    """The vector whose bytes are a row [1, 4 D, 1]: float32 [D]."""
+    return np.ascontiguousarray(row, dtype=np.uint8).reshape(-1).view("<f4")
+
+
+_FEATURES = {"pixels": pixels, "histogram": histogram, "shape": shape, "imported": imported}

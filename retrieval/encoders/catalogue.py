@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from retrieval.datasets.specs import Dataset
 from retrieval.encoders.literals import (
     baselines,
+    imported,
     medical_language,
     mobileclip,
     open_language,
@@ -41,6 +43,16 @@ ENCODERS: tuple[EncoderSpec, ...] = (
 )
 
 
+def encoders_for(dataset: Dataset) -> tuple[EncoderSpec, ...]:
+    """The extractors that take a dataset's items, in the order of the catalogue; of vectors the one that keeps them."""
+    return tuple(spec for spec in (*ENCODERS, imported.IMPORTED) if takes(spec, dataset))
+
+
+def takes(spec: EncoderSpec, dataset: Dataset) -> bool:
+    """Whether an extractor takes a dataset's items: pictures or volumes that it is made for, or vectors as they are."""
+    return spec.takes(dataset.ndim) and (spec.name == imported.IMPORTED.name) == bool(dataset.vectors)
+
+
 def find_encoder(name: str) -> EncoderSpec:
     """The spec of this name, such as `resnet50`; or `resnet50.bf16`, the same network in bfloat16.
 
@@ -49,6 +61,8 @@ def find_encoder(name: str) -> EncoderSpec:
     listed = {spec.name: spec for spec in ENCODERS}
     if name in listed:
         return listed[name]
+    if name == imported.IMPORTED.name:
+        return imported.IMPORTED
     plain, _, precision = name.rpartition(".")
     network = plain in listed and listed[plain].library != "builtin"
     if network and precision == "bf16":

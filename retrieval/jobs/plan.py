@@ -8,7 +8,7 @@ from retrieval import evaluation, results, search
 from retrieval.cells import Cell, cell, usual_sizes
 from retrieval.datasets.catalogue import datasets, find_dataset
 from retrieval.datasets.specs import Dataset
-from retrieval.encoders.catalogue import ENCODERS, find_encoder
+from retrieval.encoders.catalogue import encoders_for, find_encoder, takes
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import RetrievalError, UnknownName
 from retrieval.jobs import manifests
@@ -83,7 +83,7 @@ def cells_of(selection: Selection, roots: Roots) -> tuple[Cell, ...]:
         Unavailable: A protocol that cannot be had is asked for.
     """
     protocols = [find_protocol(name).name for name in selection.protocols] or [PROTOCOLS[0].name]
-    encoders = [find_encoder(name) for name in selection.encoders] or list(ENCODERS)
+    encoders = [find_encoder(name) for name in selection.encoders]
     named = [find_dataset(name, roots) for name in selection.datasets]
     chosen = named or [one for one in datasets(roots) if not one.synthetic]
     _check_sizes(selection.sizes, chosen)
@@ -92,8 +92,8 @@ def cells_of(selection: Selection, roots: Roots) -> tuple[Cell, ...]:
         for data in chosen
         for size in (data.sizes if selection.sizes else usual_sizes(data))
         if not selection.sizes or size in selection.sizes
-        for spec in encoders
-        if spec.takes(data.ndim)
+        for spec in encoders or encoders_for(data)
+        if takes(spec, data)
         for protocol in protocols
     )
     if not found:
@@ -130,7 +130,7 @@ def _check_sizes(sizes: Iterable[int], datasets: list[Dataset]) -> None:
 
 
 def _nothing(data: Dataset, encoders: list[EncoderSpec]) -> UnknownName:
-    fitting = [spec.name for spec in ENCODERS if spec.takes(data.ndim)]
+    fitting = [spec.name for spec in encoders_for(data)]
     return UnknownName(f"extractor for {data.ndim}D items", encoders[0].name, fitting)
 
 

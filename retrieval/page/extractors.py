@@ -10,7 +10,8 @@ from retrieval.cells import Cell
 from retrieval.datasets.download import plain_size
 from retrieval.datasets.specs import Dataset
 from retrieval.encoders import weights
-from retrieval.encoders.catalogue import ENCODERS
+from retrieval.encoders.catalogue import encoders_for
+from retrieval.encoders.literals.imported import IMPORTED
 from retrieval.encoders.specs import Domain, EncoderSpec, WeightsSource
 from retrieval.pictures.item import size_name
 from retrieval.published import published_rows
@@ -32,6 +33,7 @@ DOMAINS: Mapping[Domain, str] = {
 }
 OVERLAP = "Its training contains, or may contain, pictures of this dataset:"
 
+VECTORS = 1
 _STORED = "Stored neighbours"
 _TITLES: Mapping[State, str] = {
     "download": "Its weights can be downloaded",
@@ -44,7 +46,7 @@ _TITLES: Mapping[State, str] = {
 def entries(where: Cell, roots: Roots) -> dict[str, dict[str, Any]]:
     """Each extractor that takes the dataset's items, by name: its state in this cell and what the menu shows of it."""
     stored, study = _with_stored_neighbours(where, roots), {row.encoder for row in published_rows(roots)}
-    fitting = [spec for spec in ENCODERS if spec.takes(where.data.ndim)]
+    fitting = encoders_for(where.data)
     return {spec.name: _entry(spec, state(spec, where, roots, stored), spec.name in study) for spec in fitting}
 
 
@@ -68,9 +70,14 @@ def lacks(spec: EncoderSpec, roots: Roots) -> State | None:
     return "gated" if at_hand == "gated" else "download"
 
 
+def dimensions(data: Dataset) -> int:
+    """What the menus know a dataset's items by: 2 for pictures, 3 for volumes, `VECTORS` for vectors."""
+    return VECTORS if data.vectors else data.ndim
+
+
 def offered(spec: EncoderSpec) -> dict[str, Any]:
     """An extractor as the menu holds it."""
-    takes = [ndim for ndim in (2, 3) if spec.takes(ndim)]
+    takes = [ndim for ndim in (2, 3) if spec.takes(ndim)] if spec.name != IMPORTED.name else [VECTORS]
     words = spec.text is not None  # can be asked with words
     return {"name": spec.name, "title": spec.title, "takes": takes, "domain": spec.domain, "words": words}
 

@@ -16,6 +16,8 @@ from retrieval.cells import Cell
 from retrieval.datasets.catalogue import datasets, find_dataset
 from retrieval.datasets.download import plain_size
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
+from retrieval.encoders.literals.imported import IMPORTED
+from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import BadInput, RetrievalError
 from retrieval.jobs import queue, worker
 from retrieval.jobs.plan import STUDY, Entry, Selection, plan
@@ -238,9 +240,14 @@ def _words(cell: Cell) -> dict[str, str]:
     }
 
 
+def _encoders(roots: Roots) -> tuple[EncoderSpec, ...]:
+    """The catalogue, and where there are vectors of a visitor's own, what keeps them."""
+    return (*ENCODERS, IMPORTED) if any(data.vectors for data in datasets(roots)) else ENCODERS
+
+
 def _menus(roots: Roots) -> dict[str, Any]:
     return {
         "dataset": [[data.name, data.title, list(data.sizes)] for data in datasets(roots)],
-        "encoder": [[spec.name, spec.title] for spec in ENCODERS],
+        "encoder": [[spec.name, spec.title] for spec in _encoders(roots)],
         "protocol": [[protocol.name, protocol.title] for protocol in PROTOCOLS],
     }

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from retrieval.answers import ItemQuery
 from retrieval.cells import Cell, cell, usual_sizes
 from retrieval.datasets.catalogue import find_dataset
-from retrieval.encoders.catalogue import ENCODERS, find_encoder
+from retrieval.encoders.catalogue import encoders_for, find_encoder
 from retrieval.errors import BadInput, RetrievalError, UnknownName
 from retrieval.phrases import plain
 from retrieval.roots import Roots
@@ -155,7 +155,7 @@ def fitting_cell(dataset: str, like: Cell, roots: Roots | None = None) -> Cell:
     """
     data = find_dataset(dataset, roots)
     size = like.size if like.size in usual_sizes(data) else data.sizes[0]
-    fitting = [spec.name for spec in ENCODERS if spec.takes(data.ndim)]
+    fitting = [spec.name for spec in encoders_for(data)]
     encoder = like.encoder if like.encoder in fitting else fitting[0]
     return cell(dataset, size, encoder, like.protocol, roots=roots)
 

@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from retrieval.answers import Answer, ItemQuery, Neighbour, Query, TextQuery
+from retrieval.datasets.collections.vectors import NUMBER
+from retrieval.datasets.specs import Dataset
 from retrieval.page import words
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
@@ -44,6 +46,16 @@ def shown(pixels: np.ndarray) -> np.ndarray:
     if longest <= MOST_SHOWN:
         return pixels
     return np.asarray(Image.fromarray(pixels).reduce(-(-longest // MOST_SHOWN)))
+
+
+def drawn(pixels: np.ndarray, data: Dataset) -> np.ndarray:
+    """An item's pixels; of a vector a grey stripe for each number, the vector's lowest black and its highest white."""
+    if not data.vectors:
+        return pixels
+    numbers = np.frombuffer(np.ascontiguousarray(pixels), NUMBER).astype(np.float64)
+    low, span = numbers.min(), float(np.ptp(numbers))
+    greys = np.rint((numbers - low) / (span or 1.0) * 255).astype(np.uint8)
+    return np.tile(greys, (len(greys), 1))
 
 
 def answer_csv(answer: Answer) -> str:

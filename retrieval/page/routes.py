@@ -22,7 +22,7 @@ from retrieval.cells import Cell, cell
 from retrieval.datasets.catalogue import find_dataset
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import SplitName
-from retrieval.encoders.catalogue import ENCODERS
+from retrieval.encoders.catalogue import encoders_for
 from retrieval.errors import BadInput, RetrievalError, Unavailable
 from retrieval.page import addresses, extractors, questions, rendering
 from retrieval.page.desk import Desk
@@ -121,6 +121,8 @@ def _seen(request: Request, *, desk: Desk) -> Response:
     where, item = _named(request, desk)
     if where.data.ndim == 3:
         raise BadInput(f"{where.data.title} holds volumes.", remedy="Ask for a slice of one instead.")
+    if where.data.vectors:  # the extractor takes them as they are
+        return _picture(request, desk=desk)
     return _png(search.sees(item, where, desk.roots))
 
 
@@ -197,8 +199,7 @@ def _attachment(link: Link, kind: str) -> dict[str, str]:
 def _named(request: Request, desk: Desk) -> tuple[Cell, ItemQuery]:
     """The cell and item of an address. UnknownName or BadInput where one does not exist."""
     parts = request.path_params
-    ndim = find_dataset(parts["dataset"], desk.roots).ndim
-    any_fitting = next(spec.name for spec in ENCODERS if spec.takes(ndim))
+    any_fitting = encoders_for(find_dataset(parts["dataset"], desk.roots))[0].name
     where = cell(parts["dataset"], parts["size"], parts.get("encoder", any_fitting), roots=desk.roots)
     _check_version(where, request.query_params.get("v", ""))
     return where, item_at(parts["split"], parts["index"], where)
@@ -219,7 +220,8 @@ def _size(text: str | None) -> int:
 
 def _item_pixels(where: Cell, item: ItemQuery, desk: Desk) -> np.ndarray:
     split: SplitName = item.split
-    return np.asarray(open_split(where.data, where.size, split, desk.roots).images[item.index])
+    pixels = np.asarray(open_split(where.data, where.size, split, desk.roots).images[item.index])
+    return rendering.drawn(pixels, where.data)
 
 
 def _one_slice(volume: np.ndarray, request: Request) -> np.ndarray:

@@ -72,7 +72,7 @@ def _offered(data: Dataset) -> dict[str, Any]:
     return {
         "name": data.name,
         "title": data.title,
-        "ndim": data.ndim,
+        "ndim": extractors.dimensions(data),
         "own": data.own is not None,
         "grouped": data.grouped,
         "sizes": list(data.sizes),
@@ -188,6 +188,8 @@ def working(*, said: str, fraction: float | None) -> dict[str, Any]:
 
 def no_upload(cell: Cell, readiness: Readiness) -> str:
     """Why a picture of the visitor's own cannot be asked with, where sampled ones can; empty where it can."""
+    if cell.data.vectors:
+        return words.VECTORS_ALONE
     if readiness.state == "ready" and not readiness.uploads:
         bound = cell.spec.precision != "fp32"  # to a device, besides its weights
         return f"{readiness.message} {readiness.remedy}" if bound else _own_needs_weights(cell)
@@ -211,7 +213,7 @@ def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
         "about": f"{cell.data.about} {cell.spec.about}",
         "extractor": extractors.facts(cell.spec, cell.data),
         "getting": None,
-        "instead": "",
+        "instead": words.VECTORS_ALONE if cell.data.vectors else "",
         "first_upload": "",
         "sharing": (
             "The link restores these settings, but not your upload: it cannot be part of a link."
@@ -269,9 +271,10 @@ def _notes(answer: Answer, upload: Upload | None) -> list[str]:
 def _figure(cell: Cell, item: ItemQuery, split: Split, *, alt: str) -> Figure:
     shape = split.images.shape
     volume = cell.data.ndim == 3
-    pixels = np.asarray(split.images[item.index])
+    pixels = rendering.drawn(np.asarray(split.images[item.index]), cell.data)
     height, width = pixels.shape[1:3] if volume else pixels.shape[:2]
     size = words.voxels_of(shape[1:]) if volume else words.pixels_of((height, width))
+    size = f"{width:,} numbers" if cell.data.vectors else size
     size += " (shown smaller)" if not volume and max(height, width) > rendering.MOST_SHOWN else ""
     small = not volume and pixels.nbytes <= INLINE_BYTES
     return Figure(
@@ -286,6 +289,8 @@ def _figure(cell: Cell, item: ItemQuery, split: Split, *, alt: str) -> Figure:
 
 
 def _seen(cell: Cell, src: str, original: Figure) -> Figure:
+    if cell.data.vectors:
+        return original
     pixels = cell.spec.pixels if cell.data.ndim == 2 else cell.spec.slices
     side = pixels.side(cell.side) if pixels else cell.side
     slices = side if pixels and pixels.depth == "spline" and original.slices else original.slices

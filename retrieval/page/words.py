@@ -47,8 +47,14 @@ def promise(keep_minutes: float) -> str:
     )
 
 
+VECTORS_ALONE = "These are vectors that were made elsewhere: ask with one of them."
+"""Where a collection holds vectors and no pictures."""
+
+
 def item_noun(data: Dataset) -> str:
     """What one item of a dataset is called."""
+    if data.vectors:
+        return "vector"
     return "picture" if data.ndim == 2 else "volume"
 
 

@@ -115,3 +115,25 @@ def test_its_rows_can_be_searched_from_the_leaderboard(desk):
 
 def test_menus_of_the_page_are_those_of_the_literals_alone():
     assert not any(data["own"] for data in view.menus(10)["datasets"])
+
+
+def test_vectors_are_drawn_as_stripes_and_asked_with_one_of_them(desk, client, tmp_path):
+    made = np.random.default_rng(1).standard_normal((40, 12)).astype(np.float32)
+    np.savez(tmp_path / "theirs.npz", vectors=made, labels=np.arange(40) % 2)
+    adding.add("theirs", tmp_path / "theirs.npz", desk.roots, vectors="My network")
+    search.prepare(cell("theirs", None, "imported", roots=desk.roots), desk.roots)
+    value = desk.handle({"dataset": "theirs"})
+    assert value["kind"] == "answer" and value["instead"] == words.VECTORS_ALONE
+    assert value["now"] == "theirs as they are · My network · 5 neighbours"
+    assert value["query"]["original"] == value["query"]["seen"]
+    assert value["cards"][0]["figure"]["size"] == "12 numbers"
+    assert value["query"]["title"].startswith("Test vector")
+    assert value["extractor"]["offered"]["takes"] == [1]
+    assert next(one for one in value["collections"] if one["name"] == "theirs")["ndim"] == 1
+    split = open_split(cell("theirs", None, "imported", roots=desk.roots).data, 0, "train", desk.roots)
+    drawn = rendering.drawn(split.images[2], split.dataset)
+    numbers = np.frombuffer(split.images[2], "<f4")
+    assert drawn.shape == (12, 12) and (drawn[0] == drawn[-1]).all()
+    assert drawn[0, numbers.argmin()] == 0 and drawn[0, numbers.argmax()] == 255
+    assert client.get("picture/theirs/0/train/2.png").content == rendering.png(drawn)
+    assert client.get("seen/theirs/0/imported/train/2.png").content == rendering.png(drawn)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from retrieval.pictures import burned_in
 from retrieval.pictures.reading import decode_picture
 
 
@@ -18,15 +19,24 @@ class Facts:
     height: int
     width: int
     coloured: bool
+    burned_in: bool
 
 
 def facts_of(data: bytes, *, name: str) -> Facts:
     """Decode a file's bytes and note what the picture is known by; BadInput where they are no picture."""
-    pixels = plain_pixels(decode_picture(data, name=name).image)
+    picture = decode_picture(data, name=name)
+    pixels = plain_pixels(picture.image)
     height, width = pixels.shape[:2]
     seen = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     seen.update(np.ascontiguousarray(pixels).data)
-    return Facts(bytes_digest(data), seen.hexdigest(), height, width, pixels.ndim == 3)
+    return Facts(
+        digest=bytes_digest(data),
+        pixels=seen.hexdigest(),
+        height=height,
+        width=width,
+        coloured=pixels.ndim == 3,
+        burned_in=burned_in.has_text(picture),
+    )
 
 
 def bytes_digest(data: bytes) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from retrieval.datasets.collections.containers import Container, read_whole
 from retrieval.datasets.collections.facts import bytes_digest
 from retrieval.datasets.collections.records import File
+from retrieval.datasets.collections.vectors import as_row
 from retrieval.datasets.specs import Dataset
 from retrieval.errors import BadInput, Unavailable
 from retrieval.pictures.item import AS_THEY_ARE, make_item
@@ -56,6 +57,8 @@ class Pictures:
         return (len(self), height, width, 3) if self.dataset.channels == 3 else (len(self), height, width)
 
     def _item(self, file: File) -> np.ndarray:
+        if self.container.kind == "vectors":
+            return as_row(self._read(file))
         image = decode_picture(self._read(file), name=file.name).image
         return make_item(image, dataset=self.dataset, size=self.size)
 

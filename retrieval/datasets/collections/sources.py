@@ -12,8 +12,10 @@ from typing import Self
 from retrieval.datasets.collections import containers, layout, sifting
 from retrieval.datasets.collections.containers import Container, Kind, unusable
 from retrieval.datasets.collections.folders import Folder
+from retrieval.datasets.collections.imported import SUFFIXES
 from retrieval.datasets.collections.sifting import LeftOut
 from retrieval.datasets.collections.tars import BLOCK, Tar, is_tar
+from retrieval.datasets.collections.vectors import VectorFile
 from retrieval.datasets.collections.zips import Zip
 from retrieval.datasets.specs import SplitName
 from retrieval.errors import BadInput
@@ -39,6 +41,7 @@ class Entry:
         label: Its class, by folder or table; None where there are no labels.
         group: What it belongs to, such as a patient, by table or pattern; None: to nothing but itself.
         split: Where a table or folders say so.
+        burned_in: Whether the source says that text is burned into its pixels.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Entry:
     label: str | None = None
     group: str | None = None
     split: SplitName | None = None
+    burned_in: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +102,8 @@ class Source:
 def open_source(path: Path, *, pattern: str | None = None) -> Source:
     """Open a folder, zip or plain tar and list the pictures in it with what is told of them (see `layout.laid_out`).
 
+    Or a file of vectors (see `imported.read_imported`), whose items are listed in their stead.
+
     Args:
         pattern: A regular expression whose one group is the patient's part of a file name.
 
@@ -107,6 +113,8 @@ def open_source(path: Path, *, pattern: str | None = None) -> Source:
     """
     expression = layout.compiled(pattern) if pattern is not None else None
     container = open_container(path)
+    if isinstance(container, VectorFile):
+        return _of_vectors(container, pattern)
     try:
         found = container.found()
         sift = sifting.sifted(found, start=container.start)
@@ -136,6 +144,8 @@ def open_container(path: Path) -> Container:
     try:
         if path.is_dir():
             return Folder(path)
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            return VectorFile(path)
         if not path.is_file():
             raise unusable(path, "there is no such folder or archive", remedy="Check its path and name.")
         with path.open("rb") as stream:
@@ -148,6 +158,19 @@ def open_container(path: Path) -> Container:
         reason = f"it cannot be opened ({error.strerror or type(error).__name__})"
         raise unusable(path, reason, remedy="Check its path and that you may read it.") from error
     raise _unknown_kind(path, start)
+
+
+def _of_vectors(container: VectorFile, pattern: str | None) -> Source:
+    if pattern is not None:
+        raise BadInput(
+            "A pattern finds groups in the names of files, and these are vectors.",
+            remedy="Give the groups in the file, under the name groups.",
+        )
+    told = container.imported
+    absent = (None,) * len(told)
+    rows = zip(told.ids, told.labels or absent, told.groups or absent, told.splits or absent, strict=True)
+    entries = (Entry(name, container.size, label, group, split) for name, label, group, split in rows)
+    return Source(container=container, entries=tuple(sorted(entries, key=lambda each: each.name)), left_out=())
 
 
 def _unknown_kind(path: Path, start: bytes) -> BadInput:
