@@ -57,11 +57,12 @@ def outcome(found: Collection, *, about: str) -> dict[str, Any]:
 
 
 def _line(data: Dataset, roots: Roots) -> dict[str, Any]:
+    held = _number(sum(data.counts.values()), "vector" if data.vectors else "picture")
     return {
         "name": data.name,
         "title": data.title,
         "sizes": list(data.sizes),
-        "words": f"{_number(sum(data.counts.values()), 'vector' if data.vectors else 'picture')}{_in_classes(data)}: {splits(data)}.",
+        "words": f"{held}{_in_classes(data)}: {splits(data)}.",
         "received": received.is_received(data.name, roots),
     }
 
