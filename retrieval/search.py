@@ -20,6 +20,7 @@ from retrieval.answers import (
 from retrieval.cells import Cell
 from retrieval.datasets import opening, relevance
 from retrieval.datasets.collections import vectors
+from retrieval.datasets.collections.opening import gallery_groups
 from retrieval.datasets.specs import Split
 from retrieval.embeddings import embedding, shapes
 from retrieval.embeddings.embedding import Progress
@@ -32,6 +33,7 @@ from retrieval.pictures.item import noted_item
 from retrieval.pictures.reading import read_bytes
 from retrieval.ranking import neighbours as ranked
 from retrieval.ranking import spaces
+from retrieval.ranking.first_of_groups import first_of_groups
 from retrieval.ranking.neighbours import Neighbours, Side
 from retrieval.roots import Roots
 from retrieval.scoring import reliability
@@ -43,24 +45,27 @@ PRODUCTS = 3e10  # multiplications a second that a ranking does, roughly
 BEYOND = 99.0  # percentile of the nearest score above which nothing in the gallery looks like the query
 
 
-def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
+def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5, one_per_group: bool = False) -> Answer:
     """The k nearest gallery items of a query, with all that is known about how far to trust them.
 
     What is missing on the way (embeddings, neighbours) is computed; ask `readiness` first where that must be quick (for
-    words `words_readiness`). Words are compared as `phrases` says, whatever the cell's protocol.
+    words `words_readiness`). Words are compared as `phrases` says, whatever the cell's protocol. `one_per_group`: of
+    each group that people gave to the gallery (a patient, a case) only its nearest item.
 
     Raises:
-        BadInput: The uploaded file or the words cannot be used, or there is no such item or no such k.
+        BadInput: The uploaded file or the words cannot be used, or there is no such item, no such k or no such groups.
         Unavailable: Data or weights are missing; says what to do.
     """
     began = time.perf_counter()
     if isinstance(query, TextQuery):
-        return phrases.find(query, cell, roots, k=k)
+        return phrases.find(query, cell, roots, k=k, one_per_group=one_per_group)
     gallery = evaluation.split_of(cell, "train", roots)
     votes.check_k(k, len(gallery))
+    given = gallery_groups(cell.data, roots) if one_per_group else None
     groups = find_groups(cell.data, cell.size, roots)
     item, labels, notes = _item(query, cell, roots)
-    indices, scores = _nearest(query, item, cell, roots, k)
+    nearest = functools.partial(_nearest, query, item, cell, roots)
+    indices, scores = first_of_groups(nearest, given, k=k, deep=isinstance(query, UploadQuery))
     truth = None if labels is None else relevance.indicator(cell.data, labels[None])[0]
     found = tuple(
         votes.neighbour(rank, int(index), float(score), gallery, truth, _kin(query, item, int(index), gallery, groups))
@@ -87,6 +92,7 @@ def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
         },
         seconds=time.perf_counter() - began,
         notes=notes,
+        one_per_group=one_per_group,
     )
 
 
@@ -126,7 +132,7 @@ def readiness(cell: Cell, roots: Roots) -> Readiness:
     seconds = estimate(cell, roots)
     message = "This combination has not been computed yet."
     if seconds <= A_MINUTE:
-        return Readiness("minute", uploads, message, f"It is computed here, in about {seconds:.0f} seconds.", seconds)
+        return Readiness("minute", uploads, message, f"It is computed here, in about {plain_time(seconds)}.", seconds)
     return Readiness("command", uploads, f"{message} It takes about {plain_time(seconds)}.", _command(cell), seconds)
 
 
@@ -145,7 +151,7 @@ def words_readiness(cell: Cell, roots: Roots) -> Readiness:
     seconds = START_UP + cell.data.counts["train"] * _seconds_each(cell, roots)
     message = "The gallery has not been embedded for words yet."
     if seconds <= A_MINUTE:
-        return Readiness("minute", True, message, f"It is embedded here, in about {seconds:.0f} seconds.", seconds)
+        return Readiness("minute", True, message, f"It is embedded here, in about {plain_time(seconds)}.", seconds)
     return Readiness(
         "command", True, f"{message} It takes about {plain_time(seconds)}.", phrases.command(cell), seconds
     )
@@ -190,8 +196,7 @@ def _item(query: PictureQuery, cell: Cell, roots: Roots) -> tuple[np.ndarray, np
 
 def _nearest(query: PictureQuery, item: np.ndarray, cell: Cell, roots: Roots, k: int) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(query, ItemQuery):
-        stored = evaluation.neighbours(cell, "train" if query.split == "train" else "test", roots)
-        return stored.indices[query.index, :k], stored.scores[query.index, :k]
+        return evaluation.nearest_to(cell, "train" if query.split == "train" else "test", query.index, roots, k=k)
     before = loading.identify(cell.spec, roots).digest
     ndim = cell.data.ndim
     plane = item.shape[1:] if ndim == 3 else item.shape

@@ -13,7 +13,7 @@ from retrieval import artifacts
 from retrieval.cells import cell
 from retrieval.cli.answering import Form, give, saying_no, share_on_stderr
 from retrieval.cli.tables import table
-from retrieval.datasets.collections import adding, archived, records
+from retrieval.datasets.collections import adding, archived, received, records
 from retrieval.datasets.collections.archive_address import Address, is_address, parse_address
 from retrieval.datasets.collections.dicomweb import plain_http
 from retrieval.datasets.collections.duplicates import contradicting, crossing, duplicates
@@ -183,11 +183,18 @@ def export(
 def remove(name: Name, form: FormOption = Form.TEXT) -> None:
     """Forget a collection and what was computed for it; the pictures stay where they are.
 
-    What was fetched from an archive is removed with it.
+    Only what was fetched from an archive, or sent to the page, goes with it.
     """
     with saying_no(form):
-        records.remove(name, roots_from_environment())
-    give({"removed": name}, form, text=f"{name} is forgotten. Its pictures were not touched where they come from.")
+        roots = roots_from_environment()
+        sent = received.is_received(name, roots)
+        records.remove(name, roots)
+    what = (
+        "The zip that was sent to the page is deleted."
+        if sent
+        else "Its pictures were not touched where they come from."
+    )
+    give({"removed": name}, form, text=f"{name} is forgotten. {what}")
 
 
 def _warn_of(address: Address, login: Login | None) -> None:

@@ -194,7 +194,7 @@ class Desk:
     def find(self, link: Link) -> Answer:
         """The Answer itself; RetrievalError where there is none. Extractors embed one or two pictures at a time."""
         with self.uploads.turns if link.token or link.text else contextlib.nullcontext():
-            return search.find(self.query(link), link.cell, self.roots, k=link.k)
+            return search.find(self.query(link), link.cell, self.roots, k=link.k, one_per_group=link.one_per_group)
 
     def query(self, link: Link) -> Query:
         """What is asked with; Unavailable where the link names nothing that is here."""
