@@ -89,12 +89,6 @@ def queueing_allowed(environ: Mapping[str, str] = os.environ) -> bool:
     return environ.get("RETRIEVAL_JOBS", "").strip().lower() not in ("off", "0", "no", "false")
 
 
-def largest_archive(environ: Mapping[str, str] = os.environ) -> int:
-    """Bytes that an archive of pictures sent to the page may have: as many MB as RETRIEVAL_ZIP_MB says, else 500."""
-    named = environ.get("RETRIEVAL_ZIP_MB", "").strip()
-    return (int(named) if named.isdecimal() else ZIP_MB) * 1_000_000
-
-
 @dataclass(frozen=True)
 class Login:
     """What an archive is shown.
@@ -130,3 +124,9 @@ def _check_login(sound: object, reason: str) -> None:
             f"{reason}.",
             remedy="Set either RETRIEVAL_DICOMWEB_USER and RETRIEVAL_DICOMWEB_PASSWORD, or RETRIEVAL_DICOMWEB_TOKEN.",
         )
+
+
+def largest_archive(environ: Mapping[str, str] = os.environ) -> int:
+    """Bytes that an archive of pictures sent to the page may have: as many MB as RETRIEVAL_ZIP_MB says, else 500."""
+    named = environ.get("RETRIEVAL_ZIP_MB", "").strip()
+    return (int(named) if named.isdecimal() else ZIP_MB) * 1_000_000

@@ -117,13 +117,6 @@ def test_roots_are_a_value():
     assert hash(roots_from_environment({})) == hash(roots_from_environment({}))
 
 
-@pytest.mark.parametrize(
-    ("named", "expected"), [({}, 500), ({"RETRIEVAL_ZIP_MB": "20"}, 20), ({"RETRIEVAL_ZIP_MB": "many"}, 500)]
-)
-def test_a_zip_may_be_as_large_as_is_named(named: dict[str, str], expected: int):
-    assert largest_archive(named) == expected * 10**6
-
-
 def test_a_login_for_archives_is_a_token_or_a_user_with_a_password():
     assert archive_login({}) is None
     assert archive_login({"RETRIEVAL_DICOMWEB_TOKEN": "abc.def"}) == Login("Bearer abc.def")
@@ -150,3 +143,10 @@ def test_half_a_login_is_refused_without_repeating_it(environ: dict[str, str]):
 
 def test_a_login_is_not_shown():
     assert "secret" not in repr(archive_login({"RETRIEVAL_DICOMWEB_TOKEN": "secret"}))
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"), [({}, 500), ({"RETRIEVAL_ZIP_MB": "20"}, 20), ({"RETRIEVAL_ZIP_MB": "many"}, 500)]
+)
+def test_a_zip_may_be_as_large_as_is_named(named: dict[str, str], expected: int):
+    assert largest_archive(named) == expected * 10**6

@@ -32,6 +32,22 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The collection's name.")]
+Query = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--query",
+        metavar="KEY=VALUE",
+        help="Of an archive: what its pictures must match, for instance Modality=CR or StudyDate=20200101-; "
+        "repeatable.",
+    ),
+]
+LabelTag = Annotated[
+    str | None,
+    typer.Option(
+        "--label-tag",
+        help="Of DICOM files and archives: the attribute that is the label, such as BodyPartExamined.",
+    ),
+]
 FormOption = Annotated[Form, typer.Option("--format", help="For people, or one JSON document.")]
 
 _LISTED = ("name", "pictures", "classes", "gallery", "queries", "source")
@@ -51,22 +67,8 @@ def add(
             "--pattern", help="What in a file's name is the patient or case: a regular expression, one group."
         ),
     ] = None,
-    query: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--query",
-            metavar="KEY=VALUE",
-            help="Of an archive: what its pictures must match, for instance Modality=CR or StudyDate=20200101-; "
-            "repeatable.",
-        ),
-    ] = None,
-    label_tag: Annotated[
-        str | None,
-        typer.Option(
-            "--label-tag",
-            help="Of DICOM files and archives: the attribute that is the label, such as BodyPartExamined.",
-        ),
-    ] = None,
+    query: Query = None,
+    label_tag: LabelTag = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the split, where the source makes none.")] = 0,
     encoder: Annotated[
         str, typer.Option("--encoder", help="Of a file of vectors (npz, npy, parquet): what made them, in words.")
@@ -181,14 +183,17 @@ def export(
 def remove(name: Name, form: FormOption = Form.TEXT) -> None:
     """Forget a collection and what was computed for it; the pictures stay where they are.
 
-    What was fetched from an archive, or sent to the page, is removed with it.
+    Only what was fetched from an archive, or sent to the page, goes with it.
     """
     with saying_no(form):
         roots = roots_from_environment()
         sent = received.is_received(name, roots)
         records.remove(name, roots)
-    kept = "Its pictures were not touched where they come from."
-    what = "The zip that was sent to the page is deleted." if sent else kept
+    what = (
+        "The zip that was sent to the page is deleted."
+        if sent
+        else "Its pictures were not touched where they come from."
+    )
     give({"removed": name}, form, text=f"{name} is forgotten. {what}")
 
 

@@ -88,14 +88,14 @@ class Dataset:
         return self.own is None or self.own.labelled
 
     @property
-    def grouped(self) -> bool:
-        """Whether people gave its items groups, of which one card each can be shown."""
-        return self.own is not None and self.own.grouped
-
-    @property
     def vectors(self) -> str:
         """What made the vectors that are its items; empty where they are pictures or volumes."""
         return "" if self.own is None else self.own.vectors
+
+    @property
+    def grouped(self) -> bool:
+        """Whether people gave its items groups, of which one card each can be shown."""
+        return self.own is not None and self.own.grouped
 
     def shape(self, size: int, split: str) -> tuple[int, ...]:
         """The shape of a split's images: [N, H, W], [N, H, W, 3] or, for volumes, [N, D, H, W]."""
