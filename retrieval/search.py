@@ -26,7 +26,7 @@ from retrieval.embeddings.embedding import Progress
 from retrieval.encoders import configs, loading, preprocessing
 from retrieval.errors import BadInput, UnknownName
 from retrieval.evaluation import Marks
-from retrieval.groups import find_groups
+from retrieval.groups import Groups, find_groups, kinship_within
 from retrieval.pictures.item import noted_item
 from retrieval.pictures.reading import read_bytes
 from retrieval.ranking import neighbours as ranked
@@ -62,9 +62,7 @@ def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5, one_per_group: b
     indices, scores = first_of_groups(nearest, given, k=k, deep=isinstance(query, UploadQuery))
     truth = None if labels is None else relevance.indicator(cell.data, labels[None])[0]
     found = tuple(
-        votes.neighbour(
-            rank, int(index), float(score), gallery, truth, votes.kin(query, item, int(index), gallery, groups)
-        )
+        votes.neighbour(rank, int(index), float(score), gallery, truth, _kin(query, item, int(index), gallery, groups))
         for rank, (index, score) in enumerate(zip(indices, scores, strict=True), 1)
     )
     vote = votes.vote(found, gallery)
@@ -163,6 +161,14 @@ def _nearest(query: PictureQuery, item: np.ndarray, cell: Cell, roots: Roots, k:
         )
     indices, scores = ranked.rank(gallery.vectors, made, cell.rules, k=k, mark=gallery.fingerprint)
     return indices[0], scores[0]
+
+
+def _kin(query: PictureQuery, item: np.ndarray, index: int, gallery: Split, groups: Groups) -> str | None:
+    """Whether a gallery item is the query's picture again; groups know it for items, pixels tell it for uploads."""
+    if isinstance(query, ItemQuery) and groups.of(query.split)[query.index] != groups.train[index]:
+        return None
+    found = kinship_within(gallery.dataset, item, np.asarray(gallery.images[index]), groups.mean)
+    return found if isinstance(query, UploadQuery) else found or "near"
 
 
 def _reliability(

@@ -2,25 +2,16 @@
 
 import numpy as np
 
-from retrieval.answers import ItemQuery, Neighbour, PictureQuery, Tally, UploadQuery
+from retrieval.answers import Neighbour, Tally
 from retrieval.datasets import relevance
 from retrieval.datasets.specs import Split
 from retrieval.errors import BadInput
-from retrieval.groups import Groups, kinship_within
 
 
 def check_k(k: int, n: int) -> None:
     """BadInput unless a gallery of n items can give k neighbours, itself left out; at most 100 are ever given."""
     if not 1 <= k <= min(n - 1, 100):
         raise BadInput(f"k is {k}.", remedy=f"Choose a k between 1 and {min(n - 1, 100)}.")
-
-
-def kin(query: PictureQuery, item: np.ndarray, index: int, gallery: Split, groups: Groups) -> str | None:
-    """Whether a gallery item is the query's picture again; groups know it for items, pixels tell it for uploads."""
-    if isinstance(query, ItemQuery) and groups.of(query.split)[query.index] != groups.train[index]:
-        return None
-    found = kinship_within(gallery.dataset, item, np.asarray(gallery.images[index]), groups.mean)
-    return found if isinstance(query, UploadQuery) else found or "near"
 
 
 def neighbour(
