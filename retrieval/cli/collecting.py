@@ -51,6 +51,13 @@ def add(
     encoder: Annotated[
         str, typer.Option("--encoder", help="Of a file of vectors (npz, npy, parquet): what made them, in words.")
     ] = "",
+    volumes: Annotated[
+        bool,
+        typer.Option(
+            "--volumes",
+            help="Whole volumes: NIfTI, multi-frame DICOM, TIFF, npy, npz, zips and folders of DICOM slices.",
+        ),
+    ] = False,
     form: FormOption = Form.TEXT,
 ) -> None:
     """Make a dataset of your pictures.
@@ -60,7 +67,16 @@ def add(
     """
     with saying_no(form):
         roots = roots_from_environment()
-        made = adding.add(name, path, roots, pattern=pattern, seed=seed, vectors=encoder, progress=share_on_stderr())
+        made = adding.add(
+            name,
+            path,
+            roots,
+            pattern=pattern,
+            seed=seed,
+            vectors=encoder,
+            ndim=3 if volumes else 2,
+            progress=share_on_stderr(),
+        )
         document = described(made)
     give(document, form, text=f"{_text(made)}\n\n{_next(made)}")
 
@@ -149,8 +165,10 @@ def described(found: Collection) -> dict[str, Any]:
         "labelled": found.labelled,
         "classes": _per_class(files),
         "groups": len({file.group for file in files if file.group is not None}),
+        "ndim": found.ndim,
         "channels": found.channels,
-        "sides": _sides(files),
+        "sides": _sides(found),
+        "reduced_volumes": found.reduced,
         "duplicates": _names(duplicates(files)),
         "duplicates_on_two_sides": _names(crossing(files)),
         "duplicates_with_other_labels": _names(contradicting(files)),
@@ -190,8 +208,9 @@ def _per_class(files: Sequence[File]) -> dict[str, dict[str, int]]:
     return {label: {split: counts[label, split] for split in SPLITS} for label in labels}
 
 
-def _sides(files: Sequence[File]) -> dict[str, int]:
-    sides = [side for file in files for side in (file.height, file.width)]
+def _sides(found: Collection) -> dict[str, int]:
+    sides = [side for file in found.files for side in (file.height, file.width)]
+    sides += [file.depth for file in found.files] if found.ndim == 3 else []
     return {"shortest": min(sides), "longest": max(sides)}
 
 
@@ -206,6 +225,7 @@ def _text(found: Collection) -> str:
         f"{found.name}: {_what(found, document)}, from {found.source}",
         f"{counts['train']:,} to search in, {counts['test']:,} to ask with, {counts['val']:,} set aside; "
         f"{_groups(document['groups'])}.",
+        *_volumes(found),
         "",
         _classes(document["classes"]),
         "",
@@ -222,7 +242,22 @@ def _what(found: Collection, document: dict[str, Any]) -> str:
     count, colour = document["pictures"], "in colour" if found.channels == 3 else "grey"
     if found.vectors:
         return f"{count:,} vectors of {found.files[0].bytes // NUMBER.itemsize:,} numbers by {found.vectors}"
+    if found.ndim == 3:
+        return f"{count:,} volumes of {_range(document['sides'])} voxels a side, grey"
     return f"{count:,} pictures of {_range(document['sides'])} pixels a side, {colour}"
+
+
+def _volumes(found: Collection) -> list[str]:
+    """At which sizes volumes are compared; or how many were made pictures."""
+    if found.ndim == 3:
+        usual, *others = records.VOLUME_SIZES
+        return [f"They are compared as cubes of {usual} voxels a side, with --size of {' or '.join(map(str, others))}."]
+    if not found.reduced:
+        return []
+    return [
+        f"{found.reduced:,} of {len(found.files):,} files are volumes, of which the middle slice was taken; "
+        "add them with --volumes to compare whole volumes."
+    ]
 
 
 def _classes(classes: dict[str, dict[str, int]]) -> str:
@@ -265,5 +300,6 @@ def _next(found: Collection) -> str:
         verb = "evaluate" if found.labelled else "search VECTOR.npy"
         return f"Run: python -m retrieval {verb} --dataset {found.name} --encoder imported"
     if not found.labelled:
-        return f"Run: python -m retrieval search PICTURE --dataset {found.name} --encoder efficientnet_lite0"
+        query = "PICTURE" if found.ndim == 2 else "VOLUME"
+        return f"Run: python -m retrieval search {query} --dataset {found.name} --encoder efficientnet_lite0"
     return f"Run: python -m retrieval evaluate --dataset {found.name} --encoder efficientnet_lite0"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from retrieval import artifacts
 from retrieval.datasets.catalogue import DATASETS
@@ -13,6 +14,7 @@ from retrieval.datasets.collections.sifting import LeftOut
 from retrieval.datasets.collections.sources import Entry, Source, open_source
 from retrieval.datasets.collections.splitting import Item, assign
 from retrieval.datasets.collections.vectors import facts_of_vector
+from retrieval.datasets.collections.volumes import facts_of_volume, read_files, stamp_of
 from retrieval.datasets.specs import SplitName
 from retrieval.errors import BadInput
 from retrieval.roots import Roots
@@ -45,6 +47,7 @@ def add(
     pattern: str | None = None,
     seed: int = 0,
     vectors: str = "",
+    ndim: Literal[2, 3] = 2,
     progress: Progress | None = None,
 ) -> Collection:
     """Make a collection of the pictures in a folder or an archive. Each is decoded once; none is copied or kept.
@@ -54,6 +57,7 @@ def add(
         pattern: Regular expression: what it finds in a file's name (its first group, if it has one) is the group.
         seed: Of the splitting, where the source does not say how to split.
         vectors: Of a file of vectors, what made them.
+        ndim: 3 makes one of volumes: of files that hold one, and of folders of slices.
 
     Raises:
         BadInput: The name cannot be used or is taken, the source cannot be used, or it holds too few pictures.
@@ -66,7 +70,7 @@ def add(
                 f"There is a collection {name} already.",
                 remedy=f"Run: python -m retrieval collection update {name}. Or choose another name, or remove it.",
             )
-        with open_source(path.expanduser().absolute(), pattern=pattern) as source:
+        with open_source(path.expanduser().absolute(), pattern=pattern, ndim=ndim) as source:
             collection = _made(name, source, {}, pattern=pattern, seed=seed, progress=progress, vectors=vectors)
         records.write(collection, roots)
     return collection
@@ -83,7 +87,7 @@ def update(name: str, roots: Roots, *, progress: Progress | None = None) -> Chan
     with artifacts.lock(records.lock_file(name, roots), what=f"the collection {name}"):
         before = records.find(name, roots)
         old = {file.name: file for file in before.files}
-        with open_source(before.source, pattern=before.pattern) as source:
+        with open_source(before.source, pattern=before.pattern, ndim=before.ndim) as source:
             now = _made(
                 name, source, old, pattern=before.pattern, seed=before.seed, progress=progress, vectors=before.vectors
             )
@@ -112,8 +116,9 @@ def _made(
     looked, left_out = _looked_at(source, old, name, progress)
     if len(looked) < FEWEST:
         why = f" The first that was left out: {left_out[0].reason}" if left_out else ""
+        noun = "pictures" if source.ndim == 2 else "volumes"
         raise BadInput(
-            f"{source.path.name} holds {len(looked)} pictures that can be read; a collection needs {FEWEST}.{why}",
+            f"{source.path.name} holds {len(looked)} {noun} that can be read; a collection needs {FEWEST}.{why}",
             remedy="Name a folder of class folders, a folder with a CSV (file,label), or a zip or tar of either.",
         )
     moved = _moved(looked, old)
@@ -136,10 +141,12 @@ def _made(
             label=entry.label,
             group=entry.group,
             split=split,
+            depth=facts.depth,
+            slices=entry.slices,
         )
         for (entry, facts, stamp), split in zip(looked, splits, strict=True)
     )
-    return Collection(name, source.path, source.kind, pattern, seed, files, left_out, vectors)
+    return Collection(name, source.path, source.kind, pattern, seed, files, left_out, vectors, source.ndim)
 
 
 _Looked = list[tuple[Entry, Facts, tuple[int, int]]]
@@ -155,9 +162,9 @@ def _looked_at(
         if progress is not None and number % 64 == 0:
             progress(f"Looking at {name}: {number:,} of {len(source.entries):,} files", number / len(source.entries))
         try:
-            stamp = source.stamp(entry.name)
+            stamp = stamp_of(source.container, entry.name, entry.slices)
             before = old.get(entry.name)
-            same = before is not None and (before.bytes, before.mtime_ns) == stamp
+            same = before is not None and (before.bytes, before.mtime_ns, before.slices) == (*stamp, entry.slices)
             looked.append((entry, _facts_before(before) if before and same else _facts(source, entry), stamp))
         except BadInput as error:
             left_out.append(LeftOut(entry.name, error.message))
@@ -190,11 +197,13 @@ def _maker(source: Source, named: str) -> str:
 def _facts(source: Source, entry: Entry) -> Facts:
     if source.kind == "vectors":
         return facts_of_vector(source.read(entry.name))
+    if source.ndim == 3:
+        return facts_of_volume(read_files(source.container, entry.name, entry.slices), name=entry.name)
     return facts_of(source.read(entry.name), name=entry.name)
 
 
 def _facts_before(file: File) -> Facts:
-    return Facts(file.digest, file.pixels, file.height, file.width, file.coloured)
+    return Facts(file.digest, file.pixels, file.height, file.width, file.coloured, file.depth)
 
 
 def _moved(looked: _Looked, old: Mapping[str, File]) -> dict[str, File]:

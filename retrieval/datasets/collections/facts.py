@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from retrieval.pictures.reading import decode_picture
+from retrieval.pictures.decoded import Volume
+from retrieval.pictures.reading import decode
 
 
 @dataclass(frozen=True)
@@ -18,15 +19,22 @@ class Facts:
     height: int
     width: int
     coloured: bool
+    depth: int = 1
 
 
 def facts_of(data: bytes, *, name: str) -> Facts:
-    """Decode a file's bytes and note what the picture is known by; BadInput where they are no picture."""
-    pixels = plain_pixels(decode_picture(data, name=name).image)
+    """Decode a file's bytes and note what the picture is known by; BadInput where they are no picture.
+
+    Of a volume the middle slice is the picture, and the depth says so.
+    """
+    found = decode(data, name=name)
+    depth = len(found.levels) if isinstance(found, Volume) and not found.flaw else 1
+    picture = found.middle() if isinstance(found, Volume) else found
+    pixels = plain_pixels(picture.image)
     height, width = pixels.shape[:2]
     seen = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     seen.update(np.ascontiguousarray(pixels).data)
-    return Facts(bytes_digest(data), seen.hexdigest(), height, width, pixels.ndim == 3)
+    return Facts(bytes_digest(data), seen.hexdigest(), height, width, pixels.ndim == 3, depth)
 
 
 def bytes_digest(data: bytes) -> str:
