@@ -54,11 +54,12 @@ class Container(Protocol):
         ...
 
 
-def read_whole(container: Container, name: str, *, most: int = MAX_BYTES) -> bytes:
-    """All bytes of a file; BadInput where it is gone, empty, damaged or larger than `most`, what a picture may have.
+def read_whole(container: Container, name: str, *, most: int | None = None) -> bytes:
+    """All bytes of a file; BadInput where it is gone, empty, damaged or larger than `most`, or than a picture may be.
 
     The bound holds for what is read, whatever the listing says of its size.
     """
+    most = MAX_BYTES if most is None else most
     data = container.start(name, most + 1)
     if not data:
         raise unreadable(container.path, name, "it is empty")
