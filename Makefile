@@ -59,6 +59,8 @@ $(TESTS): $(APP)
 missing:
 	@test -x /usr/bin/chromium || \
 	  echo "Missing: /usr/bin/chromium. The tests in a real browser need it (Debian: apt-get install chromium)."
+	@test -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so || \
+	  echo "Missing: Orthanc with DICOMweb. The tests of archives need it (Debian: apt-get install orthanc orthanc-dicomweb)."
 	@test -n "$(RETRIEVAL_DATA)" || \
 	  echo "Missing: RETRIEVAL_DATA. Tests on real data need a folder of MedMNIST files."
 	@test -n "$(RETRIEVAL_WEIGHTS)" || \

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.judging import Finding
 from benchmarks.serving import REPOSITORY
 
-PARTS = ("search_at_scale", "start_up", "page", "page_at_work", "kills", "pipeline", "grid", "memory", "collections")
+PARTS = ("search_at_scale", "start_up", "page", "page_at_work", "kills", "pipeline", "grid", "memory", "own_pictures")
 PACKAGES = ("numpy", "faiss-cpu", "torch", "gradio", "playwright")
 REPORT = REPOSITORY / "build" / "bench.json"
 

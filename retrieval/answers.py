@@ -1,7 +1,7 @@
 """What a query is and what it gets back: plain values that page, command line and tests read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +19,15 @@ class ItemQuery:
 
 @dataclass(frozen=True)
 class UploadQuery:
-    """A picture or volume of the user's, by the path of its file."""
+    """A picture or volume of the user's.
+
+    Attributes:
+        path: Of its file.
+        data: The file's bytes, where they are in memory only; the path is a name then.
+    """
 
     path: Path
+    data: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

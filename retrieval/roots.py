@@ -1,11 +1,15 @@
 """Where data, weights, shipped results and the cache lie: the only reader of the environment."""
 
+import base64
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
+
+from retrieval.errors import BadInput
 
 SHIPPED = Path(__file__).resolve().parent.parent / "precomputed"
 
@@ -82,3 +86,40 @@ def environment_of(roots: Roots, environ: Mapping[str, str] = os.environ) -> dic
 def queueing_allowed(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether visitors of the page may queue jobs: RETRIEVAL_JOBS=off says no, for a public server."""
     return environ.get("RETRIEVAL_JOBS", "").strip().lower() not in ("off", "0", "no", "false")
+
+
+@dataclass(frozen=True)
+class Login:
+    """What an archive is shown.
+
+    Attributes:
+        header: The value of the header `Authorization`. It appears in no text of this object.
+    """
+
+    header: str = field(repr=False)
+
+
+def archive_login(environ: Mapping[str, str] = os.environ) -> Login | None:
+    """The login for DICOMweb archives: RETRIEVAL_DICOMWEB_TOKEN, or _USER and _PASSWORD; None where none is set.
+
+    Raises:
+        BadInput: Both are set, half of one is, or one cannot be sent.
+    """
+    token, user, password = (environ.get(f"RETRIEVAL_DICOMWEB_{name}", "") for name in ("TOKEN", "USER", "PASSWORD"))
+    if not (token or user or password):
+        return None
+    if token and not (user or password):
+        _check_login(re.fullmatch(r"[!-~]+", token), "RETRIEVAL_DICOMWEB_TOKEN holds more than one word")
+        return Login(f"Bearer {token}")
+    _check_login(not token, "A token and a user with a password are both set for DICOMweb archives")
+    _check_login(user and password, "Of the login for DICOMweb archives the user or the password is not set")
+    _check_login(":" not in user, "RETRIEVAL_DICOMWEB_USER holds a colon, which a user's name cannot")
+    return Login("Basic " + base64.b64encode(f"{user}:{password}".encode()).decode())
+
+
+def _check_login(sound: object, reason: str) -> None:
+    if not sound:
+        raise BadInput(
+            f"{reason}.",
+            remedy="Set either RETRIEVAL_DICOMWEB_USER and RETRIEVAL_DICOMWEB_PASSWORD, or RETRIEVAL_DICOMWEB_TOKEN.",
+        )

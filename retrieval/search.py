@@ -28,7 +28,8 @@ from retrieval.encoders.specs import Pixels
 from retrieval.errors import BadInput, RetrievalError, UnknownName
 from retrieval.evaluation import Marks
 from retrieval.groups import Groups, find_groups, kinship_within
-from retrieval.pictures.item import read_noted_item
+from retrieval.pictures.item import noted_item
+from retrieval.pictures.reading import read_bytes
 from retrieval.ranking import neighbours as ranked
 from retrieval.ranking import spaces
 from retrieval.ranking.neighbours import Neighbours, Side
@@ -172,7 +173,8 @@ def _item(query: PictureQuery, cell: Cell, roots: Roots) -> tuple[np.ndarray, np
         width = evaluation.split_of(cell, "train", roots).images.shape[2]
         return vectors.read_one(query.path, length=width // vectors.NUMBER.itemsize), None, ()
     if isinstance(query, UploadQuery):
-        item, notes = read_noted_item(query.path, dataset=cell.data, size=cell.size)
+        data = read_bytes(query.path) if query.data is None else query.data
+        item, notes = noted_item(data, name=query.path.name, dataset=cell.data, size=cell.size)
         return item, None, notes
     if query.split not in ("test", "train"):
         raise UnknownName("split to ask from", query.split, ("test", "train"))

@@ -7,6 +7,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
+import numpy as np
+import orthanc
 import pytest
 
 from retrieval.roots import SHIPPED, Roots, roots_from_environment
@@ -36,6 +38,24 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Roots:
     data = (SHARED / "data" / "medmnist", *named.data) if SHARED.is_dir() else named.data
     weights = SHARED / "weights" if SHARED.is_dir() else named.weights
     return Roots(data=data, weights=weights, precomputed=SHIPPED, cache=cache)
+
+
+@pytest.fixture(scope="session")
+def archive(
+    roots: Roots, need: Callable[[object, str], None], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[orthanc.Orthanc]:
+    """A real archive that holds 24 radiographs of six patients."""
+    need(orthanc.program(), orthanc.MISSING)
+    found = [folder / "breastmnist.npz" for folder in roots.data if (folder / "breastmnist.npz").exists()]
+    need(found, "breastmnist.npz in RETRIEVAL_DATA")
+    pictures = np.load(found[0])["train_images"]
+    with orthanc.running(tmp_path_factory.mktemp("archive")) as running:
+        for number in range(24):
+            who, part = orthanc.patient(number // 4), ("CHEST", "BREAST")[number // 4 % 2]
+            sop, data = orthanc.dicom_file(pictures[number], who, number=number, part=part)
+            running.files[sop] = data
+        running.store(list(running.files.values()))
+        yield running
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import orthanc
 import pytest
 import volume_files as files
 from conftest import REPOSITORY
@@ -29,7 +30,10 @@ def lines_of(language: str) -> list[str]:
     return [line.split("  #")[0].strip() for text in blocks for line in text.splitlines() if line.strip()]
 
 
-COMMANDS = [line for line in lines_of("bash") if line.startswith("python -m retrieval")]
+EXAMPLE = "dicomweb:https://pacs.example.org/dicom-web"
+PROGRAM = [line for line in lines_of("bash") if line.startswith("python -m retrieval")]
+ARCHIVED = [line for line in PROGRAM if EXAMPLE in line or line.endswith("update ours")]
+COMMANDS = [line for line in PROGRAM if line not in ARCHIVED]
 TARGETS = [line.split() for line in lines_of("bash") if line.startswith("make")]
 INSTALLS = [line for line in lines_of("bash") if "venv" in line]
 
@@ -67,10 +71,10 @@ def environment(roots: Roots) -> dict[str, str]:
 
 
 def test_every_snippet_is_of_a_kind_that_is_run() -> None:
-    known = len(COMMANDS) + len(TARGETS) + len(INSTALLS)
+    known = len(PROGRAM) + len(TARGETS) + len(INSTALLS)
     assert {language for language, _ in SNIPPETS} == {"bash", "python"}
     assert len(lines_of("bash")) == known
-    assert COMMANDS and TARGETS and INSTALLS
+    assert COMMANDS and ARCHIVED and TARGETS and INSTALLS
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -87,6 +91,19 @@ def test_commands_answer(line: str, desk: Path, roots: Roots) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_commands_on_an_archive_answer(archive: orthanc.Orthanc, roots: Roots, tmp_path: Path) -> None:
+    login = {"RETRIEVAL_DICOMWEB_USER": orthanc.USER, "RETRIEVAL_DICOMWEB_PASSWORD": orthanc.PASSWORD}
+    uid = next(iter(archive.files))
+    for line in ARCHIVED:
+        words = shlex.split(re.sub(r"#[\d.]+", f"#{uid}", line.replace(EXAMPLE, f"dicomweb:{archive.url}")))[1:]
+        environ = {**environment(roots), **login}
+        done = subprocess.run(
+            [sys.executable, *words], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip()
 
 
 @pytest.mark.parametrize("line", TARGETS)

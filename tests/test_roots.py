@@ -1,5 +1,6 @@
 """Where things lie, as the environment says it."""
 
+import base64
 import os
 import subprocess
 import sys
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.roots import SHIPPED, Roots, roots_from_environment
+from retrieval.errors import BadInput
+from retrieval.roots import SHIPPED, Login, Roots, archive_login, roots_from_environment
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -113,3 +115,31 @@ def test_no_root_depends_on_the_working_directory(tmp_path: Path):
 
 def test_roots_are_a_value():
     assert hash(roots_from_environment({})) == hash(roots_from_environment({}))
+
+
+def test_a_login_for_archives_is_a_token_or_a_user_with_a_password():
+    assert archive_login({}) is None
+    assert archive_login({"RETRIEVAL_DICOMWEB_TOKEN": "abc.def"}) == Login("Bearer abc.def")
+    both = {"RETRIEVAL_DICOMWEB_USER": "Ada", "RETRIEVAL_DICOMWEB_PASSWORD": "pass: w\u00f6rd"}
+    assert archive_login(both) == Login("Basic " + base64.b64encode("Ada:pass: w\u00f6rd".encode()).decode())
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"USER": "secret"},
+        {"PASSWORD": "secret"},
+        {"USER": "secret", "PASSWORD": "secret", "TOKEN": "secret"},
+        {"USER": "secret:secret", "PASSWORD": "secret"},
+        {"TOKEN": "secret\nX-Header: secret"},
+    ],
+    ids=str,
+)
+def test_half_a_login_is_refused_without_repeating_it(environ: dict[str, str]):
+    with pytest.raises(BadInput, match="set|holds") as refusal:
+        archive_login({f"RETRIEVAL_DICOMWEB_{name}": value for name, value in environ.items()})
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_login_is_not_shown():
+    assert "secret" not in repr(archive_login({"RETRIEVAL_DICOMWEB_TOKEN": "secret"}))

@@ -10,6 +10,7 @@ from retrieval.answers import TextQuery, UploadQuery
 from retrieval.cells import Cell, cell
 from retrieval.cli import documents
 from retrieval.cli.answering import error_document, refusals, share_on_stderr
+from retrieval.cli.archives import ArchivePicture
 from retrieval.datasets.catalogue import datasets
 from retrieval.encoders.catalogue import ENCODERS
 from retrieval.errors import RetrievalError, UnknownName
@@ -17,7 +18,7 @@ from retrieval.leaderboard import Row, Source
 from retrieval.protocols import PROTOCOLS
 from retrieval.roots import Roots
 
-Asked = UploadQuery | TextQuery  # what a command can ask with
+Asked = UploadQuery | TextQuery | ArchivePicture  # what a command can ask with
 
 
 def ask(queries: Sequence[Asked], address: Mapping[str, Any], roots: Roots, *, k: int) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def ask(queries: Sequence[Asked], address: Mapping[str, Any], roots: Roots, *, k
                 (phrases.gallery if words else search.prepare)(asked, roots, progress=share_on_stderr())
         except RetrievalError as error:
             why = error_document(error)
-            return {**address, "error": why, "queries": [documents.refused(query, why) for query in queries]}
+            return {**address, "error": why, "queries": [documents.refused(_named(query), why) for query in queries]}
         return {**address, "queries": [_query(query, asked, roots, k) for query in queries]}
 
 
@@ -59,6 +60,11 @@ def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) 
 def _query(query: Asked, asked: Cell, roots: Roots, k: int) -> dict[str, Any]:
     try:
         with refusals():
-            return documents.answer(query, search.find(query, asked, roots, k=k))
+            ready = query.fetched() if isinstance(query, ArchivePicture) else query
+            return documents.answer(ready, search.find(ready, asked, roots, k=k))
     except RetrievalError as error:
-        return documents.refused(query, error_document(error))
+        return documents.refused(_named(query), error_document(error))
+
+
+def _named(query: Asked) -> UploadQuery | TextQuery:
+    return query.named if isinstance(query, ArchivePicture) else query

@@ -12,15 +12,17 @@ import typer
 from retrieval import artifacts
 from retrieval.cells import cell
 from retrieval.cli.answering import Form, give, saying_no, share_on_stderr
+from retrieval.cli.collection_texts import next_step, text_of
 from retrieval.cli.tables import table
-from retrieval.datasets.collections import adding, records
+from retrieval.datasets.collections import adding, archived, records
+from retrieval.datasets.collections.archive_address import Address, is_address, parse_address
+from retrieval.datasets.collections.dicomweb import plain_http
 from retrieval.datasets.collections.duplicates import contradicting, crossing, duplicates
 from retrieval.datasets.collections.imported import write_imported
 from retrieval.datasets.collections.records import Collection, File
-from retrieval.datasets.collections.vectors import NUMBER
 from retrieval.datasets.specs import SPLITS
 from retrieval.exporting import exported
-from retrieval.roots import Roots, roots_from_environment
+from retrieval.roots import Login, Roots, archive_login, roots_from_environment
 
 app = typer.Typer(
     help="Your own pictures: a folder of class folders, a folder with a CSV (file,label[,group][,split]), or a zip or "
@@ -34,17 +36,34 @@ FormOption = Annotated[Form, typer.Option("--format", help="For people, or one J
 
 _LISTED = ("name", "pictures", "classes", "gallery", "queries", "source")
 _EXPORTED = ("file", "label", "group", "split", "width", "height", "pixels")
-_MOST = 10  # of a long list, for people; the document holds all
 
 
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A new name: lower-case letters, digits, - and _.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder, zip or tar.")],
+    place: Annotated[
+        str, typer.Argument(metavar="PATH", help="The folder, zip or tar; or dicomweb:URL, a DICOMweb archive.")
+    ],
     pattern: Annotated[
         str | None,
         typer.Option(
             "--pattern", help="What in a file's name is the patient or case: a regular expression, one group."
+        ),
+    ] = None,
+    query: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--query",
+            metavar="KEY=VALUE",
+            help="Of an archive: what its pictures must match, for instance Modality=CR or StudyDate=20200101-; "
+            "repeatable.",
+        ),
+    ] = None,
+    label_tag: Annotated[
+        str | None,
+        typer.Option(
+            "--label-tag",
+            help="Of DICOM files and archives: the attribute that is the label, such as BodyPartExamined.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the split, where the source makes none.")] = 0,
@@ -62,23 +81,40 @@ def add(
 ) -> None:
     """Make a dataset of your pictures.
 
-    They stay where they are. About 70 % are searched in, 20 % asked with, 10 % set aside, by class; a patient's
-    pictures, and exact duplicates, are never on two sides.
+    They stay where they are; of an archive the pixels are kept under the cache. About 70 % are searched in, 20 % asked
+    with, 10 % set aside, by class; a patient's pictures, and exact duplicates, are never on two sides.
     """
-    with saying_no(form):
-        roots = roots_from_environment()
-        made = adding.add(
-            name,
-            path,
-            roots,
-            pattern=pattern,
-            seed=seed,
-            vectors=encoder,
-            ndim=3 if volumes else 2,
-            progress=share_on_stderr(),
+    in_archive = is_address(place)
+    if in_archive and (pattern or encoder):
+        raise typer.BadParameter(
+            "--pattern and --encoder are for files; an archive says itself which pictures are of one patient."
         )
-        document = described(made)
-    give(document, form, text=f"{_text(made)}\n\n{_next(made)}")
+    if in_archive and volumes:
+        raise typer.BadParameter("--volumes is for files; of an archive every picture is taken by itself.")
+    if not in_archive and query:
+        raise typer.BadParameter("--query is for archives: dicomweb:URL.")
+    with saying_no(form):
+        roots, progress = roots_from_environment(), share_on_stderr()
+        if in_archive:
+            address, login = parse_address(place, query or ()), archive_login()
+            _warn_of(address, login)
+            made = adding.add_archive(
+                name, address, roots, label_tag=label_tag, login=login, seed=seed, progress=progress
+            )
+        else:
+            made = adding.add(
+                name,
+                Path(place),
+                roots,
+                pattern=pattern,
+                label_tag=label_tag,
+                seed=seed,
+                vectors=encoder,
+                ndim=3 if volumes else 2,
+                progress=progress,
+            )
+        document = {**described(made), **_archive(name, roots)}
+    give(document, form, text=f"{text_of(made, document)}\n\n{next_step(made)}")
 
 
 @app.command("list")
@@ -94,9 +130,10 @@ def list_(form: FormOption = Form.TEXT) -> None:
 def show(name: Name, form: FormOption = Form.TEXT) -> None:
     """What a collection holds: counts, classes, groups, exact duplicates, and what was left out."""
     with saying_no(form):
-        found = records.find(name, roots_from_environment())
-        document = described(found)
-    give(document, form, text=_text(found))
+        roots = roots_from_environment()
+        found = records.find(name, roots)
+        document = {**described(found), **_archive(name, roots)}
+    give(document, form, text=text_of(found, document))
 
 
 @app.command()
@@ -106,11 +143,17 @@ def update(name: Name, form: FormOption = Form.TEXT) -> None:
     Every other picture keeps its split, and its vectors when the collection is embedded next.
     """
     with saying_no(form):
-        changes = adding.update(name, roots_from_environment(), progress=share_on_stderr())
+        roots = roots_from_environment()
+        login = archive_login() if records.find(name, roots).kind == "dicomweb" else None
+        changes = adding.update(name, roots, login=login, progress=share_on_stderr())
         lists = {"new": changes.new, "changed": changes.changed, "vanished": changes.vanished}
-        document = {**described(changes.collection), **{kind: list(names) for kind, names in lists.items()}}
+        document = {
+            **described(changes.collection),
+            **_archive(name, roots),
+            **{kind: list(names) for kind, names in lists.items()},
+        }
     said = ", ".join(f"{len(names):,} {kind}" for kind, names in lists.items())
-    give(document, form, text=f"Files: {said}.\n{_text(changes.collection)}")
+    give(document, form, text=f"Files: {said}.\n{text_of(changes.collection, document)}")
 
 
 @app.command()
@@ -145,10 +188,19 @@ def export(
 
 @app.command()
 def remove(name: Name, form: FormOption = Form.TEXT) -> None:
-    """Forget a collection and what was computed for it; the pictures stay where they are."""
+    """Forget a collection and what was computed for it; the pictures stay where they are.
+
+    What was fetched from an archive is removed with it.
+    """
     with saying_no(form):
         records.remove(name, roots_from_environment())
-    give({"removed": name}, form, text=f"{name} is forgotten. Its pictures were not touched.")
+    give({"removed": name}, form, text=f"{name} is forgotten. Its pictures were not touched where they come from.")
+
+
+def _warn_of(address: Address, login: Login | None) -> None:
+    """What is to be known before a login is sent."""
+    if login is not None and plain_http(address):
+        typer.echo(f"The login crosses the network to {address.host} unencrypted: it is asked by http.", err=True)
 
 
 def described(found: Collection) -> dict[str, Any]:
@@ -172,6 +224,7 @@ def described(found: Collection) -> dict[str, Any]:
         "duplicates": _names(duplicates(files)),
         "duplicates_on_two_sides": _names(crossing(files)),
         "duplicates_with_other_labels": _names(contradicting(files)),
+        "burned_in": [file.name for file in files if file.burned_in],
         "vectors": found.vectors,
         "left_out": [{"name": each.name, "reason": each.reason} for each in found.left_out],
     }
@@ -197,8 +250,16 @@ def _line(name: str, roots: Roots) -> dict[str, Any]:
         "classes": len(data.classes) if data.labelled else 0,
         "gallery": counts["train"],
         "queries": counts["test"],
-        "source": str(standing.source),
+        "source": (_archive(name, roots).get("archive") or {}).get("url") or str(standing.source),
     }
+
+
+def _archive(name: str, roots: Roots) -> dict[str, Any]:
+    """Where a collection of an archive comes from; nothing for others."""
+    found = archived.find(records.folder_of(name, roots))
+    if found is None:
+        return {}
+    return {"archive": {"url": found.address.url, "query": dict(found.address.query), "label_tag": found.label_tag}}
 
 
 def _per_class(files: Sequence[File]) -> dict[str, dict[str, int]]:
@@ -216,90 +277,3 @@ def _sides(found: Collection) -> dict[str, int]:
 
 def _names(sets: Sequence[Sequence[File]]) -> list[list[str]]:
     return [[file.name for file in same] for same in sets]
-
-
-def _text(found: Collection) -> str:
-    document = described(found)
-    counts, same = document["counts"], document["duplicates"]
-    lines = [
-        f"{found.name}: {_what(found, document)}, from {found.source}",
-        f"{counts['train']:,} to search in, {counts['test']:,} to ask with, {counts['val']:,} set aside; "
-        f"{_groups(document['groups'])}.",
-        *_volumes(found),
-        "",
-        _classes(document["classes"]),
-        "",
-        f"Exact duplicates: {_number(same, 'set')}, {sum(map(len, same)):,} files.",
-        *_few([", ".join(names[:4]) + (" …" if len(names) > 4 else "") for names in same]),
-        *_warnings(document),
-        f"Left out: {_number(document['left_out'], 'file')}.",
-        *_few([f"{each['name']}: {each['reason']}" for each in document["left_out"]]),
-    ]
-    return "\n".join(lines)
-
-
-def _what(found: Collection, document: dict[str, Any]) -> str:
-    count, colour = document["pictures"], "in colour" if found.channels == 3 else "grey"
-    if found.vectors:
-        return f"{count:,} vectors of {found.files[0].bytes // NUMBER.itemsize:,} numbers by {found.vectors}"
-    if found.ndim == 3:
-        return f"{count:,} volumes of {_range(document['sides'])} voxels a side, grey"
-    return f"{count:,} pictures of {_range(document['sides'])} pixels a side, {colour}"
-
-
-def _volumes(found: Collection) -> list[str]:
-    """At which sizes volumes are compared; or how many were made pictures."""
-    if found.ndim == 3:
-        usual, *others = records.VOLUME_SIZES
-        return [f"They are compared as cubes of {usual} voxels a side, with --size of {' or '.join(map(str, others))}."]
-    if not found.reduced:
-        return []
-    return [
-        f"{found.reduced:,} of {len(found.files):,} files are volumes, of which the middle slice was taken; "
-        "add them with --volumes to compare whole volumes."
-    ]
-
-
-def _classes(classes: dict[str, dict[str, int]]) -> str:
-    if not classes:
-        return "They have no labels: they can be searched, not ranked."
-    rows = [
-        {"class": label, "search in": n["train"], "ask with": n["test"], "aside": n["val"]}
-        for label, n in classes.items()
-    ]
-    return table(rows, ("class", "search in", "ask with", "aside"))
-
-
-def _warnings(document: dict[str, Any]) -> list[str]:
-    """What in a source is worth a second look."""
-    two, other = document["duplicates_on_two_sides"], document["duplicates_with_other_labels"]
-    said = [f"{_number(two, 'set')} of them on two sides, as the source has it."] if two else []
-    return said + ([f"{_number(other, 'set')} of them with different labels."] if other else [])
-
-
-def _groups(count: int) -> str:
-    return f"{count:,} groups, none on two sides" if count else "no groups"
-
-
-def _range(sides: dict[str, int]) -> str:
-    low, high = sides["shortest"], sides["longest"]
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _number(what: Sequence[Any], noun: str) -> str:
-    return f"{len(what):,} {noun}" + ("" if len(what) == 1 else "s")
-
-
-def _few(lines: Sequence[str]) -> list[str]:
-    more = [f"  … and {len(lines) - _MOST:,} more; --format json lists all"] if len(lines) > _MOST else []
-    return [f"  {line}" for line in lines[:_MOST]] + more
-
-
-def _next(found: Collection) -> str:
-    if found.vectors:
-        verb = "evaluate" if found.labelled else "search VECTOR.npy"
-        return f"Run: python -m retrieval {verb} --dataset {found.name} --encoder imported"
-    if not found.labelled:
-        query = "PICTURE" if found.ndim == 2 else "VOLUME"
-        return f"Run: python -m retrieval search {query} --dataset {found.name} --encoder efficientnet_lite0"
-    return f"Run: python -m retrieval evaluate --dataset {found.name} --encoder efficientnet_lite0"

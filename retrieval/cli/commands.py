@@ -4,16 +4,15 @@ import logging
 import sys
 from dataclasses import asdict
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from retrieval import doctor as examination
 from retrieval import evaluation, leaderboard
-from retrieval.answers import TextQuery, UploadQuery
+from retrieval.answers import TextQuery
 from retrieval.cells import Cell, cell
-from retrieval.cli import asking, collecting, documents, precomputing, texts, verifying
+from retrieval.cli import archives, asking, collecting, documents, precomputing, texts, verifying
 from retrieval.cli.answering import SAID_NO, Form, count_on_stderr, give, saying_no, share_on_stderr
 from retrieval.datasets import opening
 from retrieval.datasets.catalogue import datasets, find_dataset
@@ -232,7 +231,13 @@ def evaluate(
 def search(
     dataset: DatasetName,
     encoder: EncoderName,
-    images: Annotated[list[Path] | None, typer.Argument(metavar="[IMAGE...]", help="Picture or volume files.")] = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE...]",
+            help="Picture or volume files; or dicomweb:URL#UID, a picture in a DICOMweb archive by its SOPInstanceUID.",
+        ),
+    ] = None,
     text: Annotated[
         list[str] | None,
         typer.Option(
@@ -250,7 +255,8 @@ def search(
     """
     if bool(images) == bool(text):
         raise typer.BadParameter("name picture files, or words with --text; not both.")
-    queries = [*map(UploadQuery, images or []), *map(TextQuery, text or [])]
+    with saying_no(form):
+        queries = [*map(archives.picture, images or []), *map(TextQuery, text or [])]
     address = {"dataset": dataset, "size": size, "encoder": encoder, "protocol": protocol}
     document = asking.ask(queries, address, roots_from_environment(), k=k)
     give(document, form, text=texts.answers(document))

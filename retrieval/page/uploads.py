@@ -20,7 +20,7 @@ from PIL import Image
 from retrieval import artifacts
 from retrieval.errors import BadInput, Unavailable
 from retrieval.page import rendering
-from retrieval.pictures import arrays, item, reading
+from retrieval.pictures import arrays, burned_in, item, reading
 from retrieval.pictures.decoded import MAX_VOLUME_BYTES, Picture, Volume, one_picture
 
 KEEP_MINUTES = 30
@@ -169,7 +169,7 @@ class Uploads:
     def _write(self, place: Path, data: bytes, name: str) -> None:
         place.mkdir(parents=True, mode=0o700)
         found, volume = _decoded(data, name)
-        picture = found.middle() if isinstance(found, Volume) else found
+        picture = burned_in.warned(found.middle() if isinstance(found, Volume) else found)
         kept = place / "original"
         if reading.kind_of(data) == "raster":
             artifacts.write_atomic(kept / name, lambda stream: stream.write(data))

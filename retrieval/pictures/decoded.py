@@ -54,10 +54,12 @@ class Picture:
     Attributes:
         image: Upright, mode `L` or `RGB`, 8 bits a channel; colour profiles are not applied.
         notes: Sentences on what was left out or changed, for the reader of the answer.
+        burned_in: Whether its file says that text is burned into the pixels.
     """
 
     image: Image.Image
     notes: tuple[str, ...] = ()
+    burned_in: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,24 +71,26 @@ class Volume:
         spacing: Millimetres (or any one unit) from slice to slice, row to row and column to column.
         notes: As a Picture's.
         flaw: Why its slices make no volume, and what to do; empty where they do. The middle one is a picture anyway.
+        burned_in: As a Picture's.
     """
 
     levels: np.ndarray
     spacing: Spacing = CUBES
     notes: tuple[str, ...] = ()
     flaw: tuple[str, ...] = ()
+    burned_in: bool = False
 
     def middle(self) -> Picture:
         """Its middle slice (of an even number the later one) as a picture, with a note that says so."""
         count = len(self.levels)
         note = f"Only the middle one of its {count:,} slices is used."
         only = self.only(count // 2)
-        return Picture(only.image, (note, *only.notes))
+        return Picture(only.image, (note, *only.notes), self.burned_in)
 
     def only(self, number: int) -> Picture:
         """One slice as a picture, its pixels made square where they are not."""
         image, more = _square(Image.fromarray(np.ascontiguousarray(self.levels[number])), self.spacing[1:])
-        return Picture(image, (*more, *self.notes))
+        return Picture(image, (*more, *self.notes), self.burned_in)
 
 
 def picture_or_volume(volume: Volume) -> Picture | Volume:

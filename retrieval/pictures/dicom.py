@@ -31,6 +31,11 @@ class Slices:
     stored: tuple[np.ndarray, ...]
 
     @property
+    def burned_in(self) -> bool:
+        """Whether a file says that text is burned into its pixels."""
+        return any(str(header.get("BurnedInAnnotation", "")).strip().upper() == "YES" for header in self.headers)
+
+    @property
     def colour(self) -> bool:
         """Whether they are RGB."""
         return self.stored[0].ndim == 3
@@ -51,7 +56,7 @@ def decode_dicom(data: bytes, *, called: str) -> Picture | Volume:
         if len(slices.numbers) > 1:
             return _volume(slices, ())
         levels, notes = _levels(slices, (0,))
-        return Volume(levels, (1.0, *sides_of(slices.headers[0], 0)), notes).only(0)
+        return Volume(levels, (1.0, *sides_of(slices.headers[0], 0)), notes, burned_in=slices.burned_in).only(0)
     except damage():
         raise _damaged(called) from None  # what a reader raises may quote a value of the file
 
@@ -144,9 +149,9 @@ def _volume(slices: Slices, notes: tuple[str, ...]) -> Volume:
     turned = None if lies.flaw else to_axial(levels, lies.affine)
     notes = (*said, *lies.notes, *notes)
     if turned is None:
-        return Volume(levels, CUBES, notes, flaw=lies.flaw or _UNKNOWN.flaw)
+        return Volume(levels, CUBES, notes, lies.flaw or _UNKNOWN.flaw, slices.burned_in)
     spacing, unsaid = checked_spacing(turned[1])
-    return Volume(turned[0], spacing, (*notes, *unsaid))
+    return Volume(turned[0], spacing, (*notes, *unsaid), burned_in=slices.burned_in)
 
 
 _UNKNOWN = Stack((), np.eye(4), flaw=("Its slices do not say how they lie.", "Send them as one NIfTI file."))

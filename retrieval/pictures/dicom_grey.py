@@ -32,7 +32,8 @@ def levels(planes: Sequence[Plane], header: Any, frame: int, *, inverted: bool) 
     if display is None and _plain_bytes(planes, header):
         display = _AS_THEY_ARE
     elif display is None:
-        notes = (*notes, range_note(*own_range(planes)))
+        low, high = own_range(planes)
+        notes, inverted = (*notes, range_note(low, high)), inverted and low != high
     return draw(planes, display, inverted=inverted), notes
 
 

@@ -32,6 +32,7 @@ _PIXELS = (
     "ExtendedOffsetTableLengths",
 )
 _VALUES = (
+    "BurnedInAnnotation",
     "PixelPaddingValue",
     "PixelPaddingRangeLimit",
     "RescaleSlope",

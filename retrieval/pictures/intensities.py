@@ -104,9 +104,10 @@ def own_range(planes: Sequence[Plane]) -> tuple[float, float]:
     low, high = np.inf, -np.inf
     for plane in planes:
         for block in plane.rows():
-            seen = block.shown()
-            if seen.any():
-                real = block.real()[seen]
+            with np.errstate(invalid="ignore", over="ignore"):
+                real = block.real()[block.shown()]
+            real = real[np.isfinite(real)]  # a rescale can lead beyond all numbers
+            if len(real):
                 low, high = min(low, float(real.min())), max(high, float(real.max()))
     return (low, high) if low <= high else (0.0, 0.0)
 
@@ -131,6 +132,6 @@ def _whole(low: float, high: float) -> Lookup:
 def _levels(plane: Plane, display: Display, inverted: bool) -> np.ndarray:
     seen = plane.shown()
     with np.errstate(invalid="ignore", over="ignore"):
-        grey = np.where(seen, display.grey(plane.real()), 0.0)
-    levels = np.rint(grey).astype(np.uint8)
+        grey = np.nan_to_num(np.where(seen, display.grey(plane.real()), 0.0), posinf=255.0, neginf=0.0)
+    levels = np.rint(np.clip(grey, 0, 255)).astype(np.uint8)
     return np.where(seen, 255 - levels, 0).astype(np.uint8) if inverted else levels

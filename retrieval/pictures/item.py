@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image
 
 from retrieval.errors import BadInput
+from retrieval.pictures.burned_in import warned
 from retrieval.pictures.decoded import Volume
-from retrieval.pictures.reading import read_picture, read_volume
+from retrieval.pictures.reading import decode_picture, decode_volume, read_bytes
 from retrieval.pictures.resampling import resize_box
 
 AS_THEY_ARE = 0
@@ -88,15 +89,19 @@ def grey_levels(volume: Volume) -> np.ndarray:
 
 def read_item(path: Path, *, dataset: ItemForm, size: int) -> np.ndarray:
     """The item of a picture or volume file, by `make_item` or `make_volume_item`."""
-    return read_noted_item(path, dataset=dataset, size=size)[0]
+    return noted_item(read_bytes(path), name=path.name, dataset=dataset, size=size)[0]
 
 
-def read_noted_item(path: Path, *, dataset: ItemForm, size: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The item of a file, and the notes on how it was read."""
+def noted_item(data: bytes, *, name: str, dataset: ItemForm, size: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The item of a file's bytes, and the notes on how it was read, of text burned into it as well.
+
+    Args:
+        name: What a sentence calls it.
+    """
     if dataset.ndim == 3:
-        volume = read_volume(path)
+        volume = decode_volume(data, name=name)
         return make_volume_item(volume, size=size), volume.notes
-    picture = read_picture(path)
+    picture = warned(decode_picture(data, name=name))
     return make_item(picture.image, dataset=dataset, size=size), picture.notes
 
 

@@ -5,7 +5,9 @@ import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
+import orthanc
 import pytest
 import volume_files as files
 from PIL import Image
@@ -13,8 +15,8 @@ from PIL import Image
 from retrieval.datasets.phantoms_literals import PHANTOMS_2D, PHANTOMS_3D
 from retrieval.errors import BadInput, Unavailable
 from retrieval.page.uploads import MAX_VOLUME_BYTES, clean_name, open_uploads, read_bounded
+from retrieval.pictures import burned_in, reading
 from retrieval.pictures import item as item_module
-from retrieval.pictures import reading
 
 
 def png(width: int = 40, height: int = 30) -> bytes:
@@ -179,3 +181,13 @@ def test_a_film_is_a_picture_and_says_why_it_is_no_volume(tmp_path):
     assert reading.read_picture(upload.path).image.size == (9, 8)
     with pytest.raises(BadInput, match="at the same place"):
         upload.query_path(ndim=3, size=28)
+
+
+def test_text_burned_into_an_upload_is_said(tmp_path):
+    uploads = open_uploads(tmp_path)
+    pixels = np.full((120, 300), 30, np.uint8)
+    marked = orthanc.dicom_file(pixels, orthanc.patient(0), number=1, burned_in="YES")[1]
+    assert uploads.open(uploads.keep(marked, name="marked.dcm")).notes[-1] == burned_in.TAGGED
+    cv2.putText(pixels, "DOE JOHN 1954", (10, 60), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255,), 1, cv2.LINE_AA)
+    written = orthanc.dicom_file(pixels, orthanc.patient(0), number=2)[1]
+    assert uploads.open(uploads.keep(written, name="written.dcm")).notes[-1] == burned_in.SEEN

@@ -328,3 +328,9 @@ def test_pixels_that_are_not_square_become_so(elements):
     pixels = np.arange(100, dtype=np.uint8).reshape(10, 10)
     assert grey(pixels, **elements).shape == (20, 10)
     assert "not square" in notes(pixels, **elements)[0]
+
+
+def test_a_constant_picture_is_black_as_it_is_said():
+    flat = np.full((4, 4), 700, np.uint16)
+    assert grey(flat, PhotometricInterpretation="MONOCHROME1").max() == 0
+    assert notes(flat, PhotometricInterpretation="MONOCHROME1") == ("All its values are 700, so it is drawn black.",)

@@ -128,3 +128,9 @@ def test_what_is_no_whole_volume_is_refused(data, said):
 def test_a_bomb_is_refused(monkeypatch):
     monkeypatch.setattr(archives, "MOST_UNPACKED", 600)
     assert "when it is unpacked" in refused(gzip.compress(GOOD + bytes(10_000)))
+
+
+def test_a_rescale_beyond_all_numbers_is_drawn_all_the_same():
+    values = RAS.astype(np.float64) * 1e300
+    levels = decode_volume(files.nifti_bytes(values, np.eye(4), slope=1e38), name="q").levels
+    assert levels.shape == AXIAL.shape

@@ -7,17 +7,21 @@ from typing import Literal
 
 from retrieval import artifacts
 from retrieval.datasets.catalogue import DATASETS
-from retrieval.datasets.collections import records
+from retrieval.datasets.collections import archived, records
+from retrieval.datasets.collections.archive_address import Address
+from retrieval.datasets.collections.dicomweb import Archive
 from retrieval.datasets.collections.facts import Facts, facts_of
+from retrieval.datasets.collections.person_tags import Tags, label_keyword, new_key
 from retrieval.datasets.collections.records import Collection, File
 from retrieval.datasets.collections.sifting import LeftOut
 from retrieval.datasets.collections.sources import Entry, Source, open_source
 from retrieval.datasets.collections.splitting import Item, assign
+from retrieval.datasets.collections.tagged import from_file, from_record, without_label
 from retrieval.datasets.collections.vectors import facts_of_vector
 from retrieval.datasets.collections.volumes import facts_of_volume, read_files, stamp_of
 from retrieval.datasets.specs import SplitName
 from retrieval.errors import BadInput
-from retrieval.roots import Roots
+from retrieval.roots import Login, Roots
 
 FEWEST = 3  # pictures: two to search in, and one to ask with
 
@@ -45,6 +49,7 @@ def add(
     roots: Roots,
     *,
     pattern: str | None = None,
+    label_tag: str | None = None,
     seed: int = 0,
     vectors: str = "",
     ndim: Literal[2, 3] = 2,
@@ -52,9 +57,12 @@ def add(
 ) -> Collection:
     """Make a collection of the pictures in a folder or an archive. Each is decoded once; none is copied or kept.
 
+    DICOM files of one patient are one group, where neither a table nor the pattern says another.
+
     Args:
         name: Its key; unlike any dataset's.
         pattern: Regular expression: what it finds in a file's name (its first group, if it has one) is the group.
+        label_tag: The attribute of DICOM files that is their label, by its keyword.
         seed: Of the splitting, where the source does not say how to split.
         vectors: Of a file of vectors, what made them.
         ndim: 3 makes one of volumes: of files that hold one, and of folders of slices.
@@ -63,6 +71,58 @@ def add(
         BadInput: The name cannot be used or is taken, the source cannot be used, or it holds too few pictures.
         Busy: Another process changes this collection.
     """
+    place = path.expanduser().absolute()
+    tags = None if vectors else Tags(new_key(), label_keyword(label_tag) if label_tag else None)
+
+    def opened() -> Source:
+        return open_source(place, pattern=pattern, ndim=ndim)
+
+    return _added(name, roots, opened, pattern=pattern, seed=seed, vectors=vectors, tags=tags, progress=progress)
+
+
+def add_archive(
+    name: str,
+    address: Address,
+    roots: Roots,
+    *,
+    label_tag: str | None = None,
+    login: Login | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Collection:
+    """Make a collection of the pictures in a DICOMweb archive. Their pixels are kept under the cache.
+
+    One that was stopped is taken up where it was by the same call.
+
+    Args:
+        label_tag: The attribute that is the label, by its keyword.
+        login: What the archive is shown; kept nowhere.
+
+    Raises:
+        BadInput: As `add`, or the label tells of a person, or it was begun with another archive, query or label.
+        Unavailable: The archive cannot be asked, or does not let in; what has come is kept.
+        Busy: Another process changes this collection.
+    """
+    keyword = label_keyword(label_tag) if label_tag else None
+
+    def fetched() -> Source:
+        begun = archived.begin(records.folder_of(name, roots), address, keyword)
+        return _fetched(begun, login, progress)
+
+    return _added(name, roots, fetched, pattern=None, seed=seed, vectors="", tags=None, progress=progress)
+
+
+def _added(
+    name: str,
+    roots: Roots,
+    opened: Callable[[], Source],
+    *,
+    pattern: str | None,
+    seed: int,
+    vectors: str,
+    tags: Tags | None,
+    progress: Progress | None,
+) -> Collection:
     records.check_name(name, [dataset.name for dataset in DATASETS])
     with artifacts.lock(records.lock_file(name, roots), what=f"the collection {name}"):
         if name in records.names(roots):
@@ -70,14 +130,19 @@ def add(
                 f"There is a collection {name} already.",
                 remedy=f"Run: python -m retrieval collection update {name}. Or choose another name, or remove it.",
             )
-        with open_source(path.expanduser().absolute(), pattern=pattern, ndim=ndim) as source:
-            collection = _made(name, source, {}, pattern=pattern, seed=seed, progress=progress, vectors=vectors)
+        with opened() as source:
+            collection = _made(
+                name, source, {}, pattern=pattern, seed=seed, progress=progress, vectors=vectors, tags=tags
+            )
         records.write(collection, roots)
     return collection
 
 
-def update(name: str, roots: Roots, *, progress: Progress | None = None) -> Changes:
+def update(name: str, roots: Roots, *, login: Login | None = None, progress: Progress | None = None) -> Changes:
     """Look again: files that are new, changed or gone. Every other one keeps its split, and its vectors.
+
+    Args:
+        login: What the archive is shown, where the collection comes from one.
 
     Raises:
         UnknownName: There is no such collection.
@@ -87,12 +152,21 @@ def update(name: str, roots: Roots, *, progress: Progress | None = None) -> Chan
     with artifacts.lock(records.lock_file(name, roots), what=f"the collection {name}"):
         before = records.find(name, roots)
         old = {file.name: file for file in before.files}
-        with open_source(before.source, pattern=before.pattern, ndim=before.ndim) as source:
+        with _opened_again(before, roots, login, progress) as source:
             now = _made(
-                name, source, old, pattern=before.pattern, seed=before.seed, progress=progress, vectors=before.vectors
+                name,
+                source,
+                old,
+                pattern=before.pattern,
+                seed=before.seed,
+                progress=progress,
+                vectors=before.vectors,
+                tags=before.tags,
             )
         if now != before:
             records.write(now, roots)
+        if isinstance(source.container, archived.Pixels):
+            source.container.forget()
     there = {file.name: file for file in now.files}
     return Changes(
         collection=now,
@@ -100,6 +174,18 @@ def update(name: str, roots: Roots, *, progress: Progress | None = None) -> Chan
         changed=tuple(name for name, file in there.items() if name in old and old[name].pixels != file.pixels),
         vanished=tuple(name for name in old if name not in there),
     )
+
+
+def _opened_again(before: Collection, roots: Roots, login: Login | None, progress: Progress | None) -> Source:
+    archive = archived.find(records.folder_of(before.name, roots))
+    if archive:
+        return _fetched(archive, login, progress)
+    return open_source(before.source, pattern=before.pattern, ndim=before.ndim)
+
+
+def _fetched(begun: archived.Archived, login: Login | None, progress: Progress | None) -> Source:
+    with Archive(begun.address, login) as archive:
+        return archived.opened(begun, archived.fetch(begun, archive, progress=progress))
 
 
 def _made(
@@ -111,9 +197,10 @@ def _made(
     seed: int,
     progress: Progress | None,
     vectors: str,
+    tags: Tags | None,
 ) -> Collection:
     vectors = _maker(source, vectors)
-    looked, left_out = _looked_at(source, old, name, progress)
+    looked, left_out = _looked_at(source, old, name, progress, tags)
     if len(looked) < FEWEST:
         why = f" The first that was left out: {left_out[0].reason}" if left_out else ""
         noun = "pictures" if source.ndim == 2 else "volumes"
@@ -141,19 +228,20 @@ def _made(
             label=entry.label,
             group=entry.group,
             split=split,
+            burned_in=facts.burned_in or entry.burned_in,
             depth=facts.depth,
             slices=entry.slices,
         )
         for (entry, facts, stamp), split in zip(looked, splits, strict=True)
     )
-    return Collection(name, source.path, source.kind, pattern, seed, files, left_out, vectors, source.ndim)
+    return Collection(name, source.path, source.kind, pattern, seed, files, left_out, vectors, tags, source.ndim)
 
 
 _Looked = list[tuple[Entry, Facts, tuple[int, int]]]
 
 
 def _looked_at(
-    source: Source, old: Mapping[str, File], name: str, progress: Progress | None
+    source: Source, old: Mapping[str, File], name: str, progress: Progress | None, tags: Tags | None
 ) -> tuple[_Looked, tuple[LeftOut, ...]]:
     """Every candidate that is a picture, with its facts and its stamp; and all that are none, with the reason."""
     looked: _Looked = []
@@ -165,12 +253,17 @@ def _looked_at(
             stamp = stamp_of(source.container, entry.name, entry.slices)
             before = old.get(entry.name)
             same = before is not None and (before.bytes, before.mtime_ns, before.slices) == (*stamp, entry.slices)
-            looked.append((entry, _facts_before(before) if before and same else _facts(source, entry), stamp))
+            if before and same:
+                looked.append((from_record(entry, before, tags), _facts_before(before), stamp))
+            else:
+                looked.append((*_read(source, entry, tags), stamp))
         except BadInput as error:
             left_out.append(LeftOut(entry.name, error.message))
     if progress is not None:
         progress(f"Looked at {name}: {len(source.entries):,} files", 1.0)
-    return looked, tuple(left_out)
+    lacking = without_label([entry for entry, _, _ in looked], tags)
+    left_out += [LeftOut(name, reason) for name, reason in lacking.items()]
+    return [each for each in looked if each[0].name not in lacking], tuple(left_out)
 
 
 def _check_gallery(splits: Sequence[SplitName], name: str) -> None:
@@ -194,16 +287,18 @@ def _maker(source: Source, named: str) -> str:
     return ""
 
 
-def _facts(source: Source, entry: Entry) -> Facts:
+def _read(source: Source, entry: Entry, tags: Tags | None) -> tuple[Entry, Facts]:
     if source.kind == "vectors":
-        return facts_of_vector(source.read(entry.name))
+        return entry, facts_of_vector(source.read(entry.name))
     if source.ndim == 3:
-        return facts_of_volume(read_files(source.container, entry.name, entry.slices), name=entry.name)
-    return facts_of(source.read(entry.name), name=entry.name)
+        files = read_files(source.container, entry.name, entry.slices)
+        return from_file(entry, files[0], tags), facts_of_volume(files, name=entry.name)
+    data = source.read(entry.name)
+    return from_file(entry, data, tags), facts_of(data, name=entry.name)
 
 
 def _facts_before(file: File) -> Facts:
-    return Facts(file.digest, file.pixels, file.height, file.width, file.coloured, file.depth)
+    return Facts(file.digest, file.pixels, file.height, file.width, file.coloured, file.burned_in, file.depth)
 
 
 def _moved(looked: _Looked, old: Mapping[str, File]) -> dict[str, File]:

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from retrieval.errors import BadInput
 from retrieval.pictures.reading import MAX_BYTES
 
-Kind = Literal["folder", "zip", "tar", "vectors"]
+Kind = Literal["folder", "zip", "tar", "vectors", "dicomweb"]
 
 MAX_FILES = 500_000
 MOST_READ = 64 * 2**20  # bytes of an archive that are read at once: a zip's whole directory is

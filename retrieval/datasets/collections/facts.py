@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from retrieval.pictures import burned_in
 from retrieval.pictures.decoded import Volume
 from retrieval.pictures.reading import decode
 
@@ -19,6 +20,7 @@ class Facts:
     height: int
     width: int
     coloured: bool
+    burned_in: bool
     depth: int = 1
 
 
@@ -34,7 +36,15 @@ def facts_of(data: bytes, *, name: str) -> Facts:
     height, width = pixels.shape[:2]
     seen = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     seen.update(np.ascontiguousarray(pixels).data)
-    return Facts(bytes_digest(data), seen.hexdigest(), height, width, pixels.ndim == 3, depth)
+    return Facts(
+        digest=bytes_digest(data),
+        pixels=seen.hexdigest(),
+        height=height,
+        width=width,
+        coloured=pixels.ndim == 3,
+        burned_in=burned_in.has_text(picture),
+        depth=depth,
+    )
 
 
 def bytes_digest(data: bytes) -> str:

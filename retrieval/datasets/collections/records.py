@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from retrieval import artifacts
 from retrieval.datasets.collections.containers import Kind
+from retrieval.datasets.collections.person_tags import Tags
 from retrieval.datasets.collections.sifting import LeftOut
 from retrieval.datasets.specs import SPLITS, Dataset, Own, SplitName
 from retrieval.errors import BadInput, Unavailable, UnknownName
@@ -34,7 +35,7 @@ RECORD = 1  # raised when what a record says changes its meaning
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _TEXTS = ("name", "digest", "pixels", "label", "group", "split")
-_NUMBERS = ("bytes", "mtime_ns", "height", "width", "coloured")
+_NUMBERS = ("bytes", "mtime_ns", "height", "width", "coloured", "burned_in")
 _USUAL: Mapping[str, Any] = MappingProxyType({"depth": 1, "slices": ()})  # not written where all are so
 
 
@@ -52,6 +53,7 @@ class File:
         label: Its class; None where it has none.
         group: What belongs together, a patient or a case; None where nothing is known.
         split: Where it stands.
+        burned_in: Whether its file or its source says, or its pixels show, that text is burned into it.
         depth: Slices of the volume in the file; 1 of a picture. Among pictures only its middle one is used.
         slices: Names of the files of a volume whose slices are files of their own, which then has its folder's name.
     """
@@ -67,6 +69,7 @@ class File:
     label: str | None
     group: str | None
     split: SplitName
+    burned_in: bool = False
     depth: int = 1
     slices: tuple[str, ...] = ()
 
@@ -84,6 +87,7 @@ class Collection:
         files: In sorted order of their names.
         left_out: What of the source is no part of it, and why.
         vectors: What made them, if they are vectors in place of pictures.
+        tags: How DICOM files among them are grouped and labelled; None: not by their attributes.
         ndim: 2 for pictures, 3 for volumes.
     """
 
@@ -95,6 +99,7 @@ class Collection:
     files: tuple[File, ...]
     left_out: tuple[LeftOut, ...]
     vectors: str = ""
+    tags: Tags | None = None
     ndim: Literal[2, 3] = 2
 
     @property
@@ -166,6 +171,7 @@ def find(name: str, roots: Roots) -> Collection:
         files=files,
         left_out=tuple(LeftOut(**each) for each in header["left_out"]),
         vectors=header["own"].get("vectors", ""),
+        tags=Tags(**header["tags"]) if header.get("tags") else None,
         ndim=header.get("ndim", 2),
     )
 
@@ -218,7 +224,7 @@ def write(collection: Collection, roots: Roots) -> Dataset:
 
 def remove(name: str, roots: Roots) -> None:
     """Forget a collection: its record, and what was computed for it. The pictures stay. UnknownName."""
-    if name not in names(roots):
+    if name not in names(roots) and not (_NAME.fullmatch(name) and folder_of(name, roots).exists()):
         raise UnknownName("collection", name, names(roots) or ["none was added yet"])
     with artifacts.lock(lock_file(name, roots), what=f"the collection {name}"):
         artifacts.remove_folder(folder_of(name, roots))
@@ -251,6 +257,7 @@ def _header_of(collection: Collection, files: str) -> dict[str, Any]:
         "kind": collection.kind,
         "pattern": collection.pattern,
         "seed": collection.seed,
+        "tags": asdict(collection.tags) if collection.tags else None,
         "files": files,
         "classes": list(collection.classes),
         "counts": {split: len(collection.of(split)) for split in SPLITS},
@@ -282,7 +289,7 @@ def _dataset(header: Mapping[str, Any]) -> Dataset:
     return Dataset(
         name=header["name"],
         title=header["name"],
-        about=f"{sum(counts.values()):,} {noun} of your own, from {Path(header['source']).name}.",
+        about=f"{sum(counts.values()):,} {noun} of your own, from {_origin(header)}.",
         ndim=ndim,
         channels=header["channels"],
         task="classes",
@@ -294,6 +301,10 @@ def _dataset(header: Mapping[str, Any]) -> Dataset:
         citation="",
         own=own,
     )
+
+
+def _origin(header: Mapping[str, Any]) -> str:
+    return "a DICOMweb archive" if header["kind"] == "dicomweb" else Path(header["source"]).name
 
 
 @functools.lru_cache(maxsize=4)  # of 100,000 pictures some 60 MB each

@@ -43,6 +43,7 @@ class Entry:
         label: Its class, by folder or table; None where there are no labels.
         group: What it belongs to, such as a patient, by table or pattern; None: to nothing but itself.
         split: Where a table or folders say so.
+        burned_in: Whether the source says that text is burned into its pixels.
         slices: Of a volume whose slices are files of their own, their names; its own is then that of their folder.
     """
 
@@ -51,6 +52,7 @@ class Entry:
     label: str | None = None
     group: str | None = None
     split: SplitName | None = None
+    burned_in: bool = False
     slices: tuple[str, ...] = ()
 
 
@@ -144,7 +146,7 @@ def _listed(container: Container, pattern: re.Pattern[str] | None, ndim: Literal
             told.label,
             told.group,
             told.split,
-            series[told.name],
+            slices=series[told.name],
         )
         for told in order.pictures
     )

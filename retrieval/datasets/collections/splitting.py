@@ -90,8 +90,8 @@ def _units(items: Sequence[Item]) -> list[list[int]]:
 
 
 def _turn(unit: list[int], items: Sequence[Item], seed: int) -> tuple[int, str]:
-    """Larger units first, then as the seed has it, whatever the order of names."""
-    key = min(items[place].group or items[place].pixels for place in unit)
+    """Larger units first, then as the seed has it, whatever the order of names and whatever groups are called."""
+    key = min(items[place].pixels for place in unit)
     return -len(unit), hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=8).hexdigest()
 
 

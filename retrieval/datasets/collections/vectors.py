@@ -55,7 +55,7 @@ class VectorFile:
 def facts_of_vector(data: bytes) -> Facts:
     """What a vector is known by, as a picture of one row."""
     digest = bytes_digest(data)
-    return Facts(digest=digest, pixels=digest, height=1, width=len(data), coloured=False)
+    return Facts(digest=digest, pixels=digest, height=1, width=len(data), coloured=False, burned_in=False)
 
 
 def read_one(path: Path, *, length: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from retrieval.datasets.collections.containers import Container, read_whole, unreadable
 from retrieval.datasets.collections.facts import Facts, bytes_digest
 from retrieval.pictures.archives import MOST_MEMBERS, MOST_UNPACKED
+from retrieval.pictures.burned_in import has_text
 from retrieval.pictures.decoded import MAX_VOLUME_BYTES, Volume
 from retrieval.pictures.dicom import decode_slices
 from retrieval.pictures.item import grey_levels, make_volume_item
@@ -59,7 +60,15 @@ def facts_of_volume(files: Sequence[bytes], *, name: str) -> Facts:
     seen = hashlib.blake2b(repr((grey.shape, apart)).encode(), digest_size=16)
     seen.update(grey.data)
     depth, height, width = grey.shape
-    return Facts(digest_of(files), seen.hexdigest(), height, width, coloured=False, depth=depth)
+    return Facts(
+        digest=digest_of(files),
+        pixels=seen.hexdigest(),
+        height=height,
+        width=width,
+        coloured=False,
+        burned_in=volume.burned_in or has_text(volume.middle()),
+        depth=depth,
+    )
 
 
 def cube_of(files: Sequence[bytes], *, name: str, size: int) -> np.ndarray:

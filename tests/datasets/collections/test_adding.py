@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from orthanc import dicom_file, patient
 from own_pictures import write_classes, write_picture
 from PIL import Image
 
@@ -86,10 +87,10 @@ def test_exact_duplicates_are_found_by_their_pixels_and_kept_on_one_side(folder:
 
 
 def test_a_pattern_names_the_group(tmp_path: Path, empty_roots: Roots):
-    for patient in range(12):
+    for case in range(12):
         for number in range(4):
-            name = tmp_path / "scans" / "ab"[patient % 2] / f"p{patient:02d}_{number}.png"
-            write_picture(name, seed=(patient, number))
+            name = tmp_path / "scans" / "ab"[case % 2] / f"p{case:02d}_{number}.png"
+            write_picture(name, seed=(case, number))
     made = adding.add("scans", tmp_path / "scans", empty_roots, pattern=r"(p\d+)_")
     sides: dict[str | None, set[str]] = {}
     for file in made.files:
@@ -194,3 +195,27 @@ def test_facts_tell_pictures_apart(tmp_path: Path):
     first, second = facts_of(one, name="one.png"), facts_of(turned, name="two.png")
     assert first.pixels != second.pixels
     assert (first.height, first.width, first.coloured) == (4, 6, False)
+
+
+def test_dicom_files_of_one_patient_stay_together(tmp_path: Path, empty_roots: Roots):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 255, (24, 20, 20), np.uint8)):
+        part = ("CHEST", "HAND")[number % 2] if number else ""
+        (folder / f"{number:02}.dcm").write_bytes(dicom_file(pixels, patient(number // 4), number=number, part=part)[1])
+    plain = adding.add("plain", folder, empty_roots)
+    assert plain.classes == (records.NOT_LABELLED,)
+    made = adding.add("mine", folder, empty_roots, label_tag="BodyPartExamined")
+    assert made.classes == ("CHEST", "HAND")
+    assert [(each.name, each.reason) for each in made.left_out] == [
+        ("00.dcm", "It has no BodyPartExamined, and others have one.")
+    ]
+    sides = {file.group: file.split for file in made.files}
+    assert len(sides) == 6
+    assert all(sides[file.group] == file.split for file in made.files)
+    assert adding.update("mine", empty_roots).collection == made
+    (folder / "24.dcm").write_bytes(dicom_file(pixels[::-1].copy(), patient(0), number=24, part="HAND")[1])
+    (new,) = [file for file in adding.update("mine", empty_roots).collection.files if file.name == "24.dcm"]
+    assert (new.label, new.split) == ("HAND", sides[new.group])
+    written = b"".join(path.read_bytes() for path in empty_roots.cache.rglob("*") if path.is_file()).decode()
+    assert not [secret for number in range(6) for secret in patient(number).secrets if secret in written]

@@ -1,7 +1,7 @@
 """A collection of 100,000 generated pictures: added, embedded by a tiny extractor, searched, and 100 files more.
 
 And MedNIST, where it lies beside the checkout: added, its exact duplicates counted, evaluated with EfficientNet-Lite0.
-Each work has a process of its own: `python -m benchmarks.collections WORK FOLDER`.
+Each work has a process of its own: `python -m benchmarks.own_pictures WORK FOLDER`.
 """
 
 import json
@@ -155,7 +155,7 @@ def _write(folder: Path, start: int, stop: int) -> None:
 
 def _apart(work: str, folder: Path) -> Told:
     """Do a work in a process of its own: what it tells, its seconds, and the most memory that it had."""
-    command = [sys.executable, "-m", "benchmarks.collections", work, str(folder)]
+    command = [sys.executable, "-m", "benchmarks.own_pictures", work, str(folder)]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
