@@ -32,6 +32,21 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The collection's name.")]
+QueryOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--query",
+        metavar="KEY=VALUE",
+        help="Of an archive: what its pictures must match, for instance Modality=CR or StudyDate=20200101-; "
+        "repeatable.",
+    ),
+]
+VolumesOption = Annotated[
+    bool,
+    typer.Option(
+        "--volumes", help="Whole volumes: NIfTI, multi-frame DICOM, TIFF, npy, npz, zips and folders of DICOM slices."
+    ),
+]
 FormOption = Annotated[Form, typer.Option("--format", help="For people, or one JSON document.")]
 
 _LISTED = ("name", "pictures", "classes", "gallery", "queries", "source")
@@ -50,15 +65,7 @@ def add(
             "--pattern", help="What in a file's name is the patient or case: a regular expression, one group."
         ),
     ] = None,
-    query: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--query",
-            metavar="KEY=VALUE",
-            help="Of an archive: what its pictures must match, for instance Modality=CR or StudyDate=20200101-; "
-            "repeatable.",
-        ),
-    ] = None,
+    query: QueryOption = None,
     label_tag: Annotated[
         str | None,
         typer.Option(
@@ -70,13 +77,7 @@ def add(
     encoder: Annotated[
         str, typer.Option("--encoder", help="Of a file of vectors (npz, npy, parquet): what made them, in words.")
     ] = "",
-    volumes: Annotated[
-        bool,
-        typer.Option(
-            "--volumes",
-            help="Whole volumes: NIfTI, multi-frame DICOM, TIFF, npy, npz, zips and folders of DICOM slices.",
-        ),
-    ] = False,
+    volumes: VolumesOption = False,
     form: FormOption = Form.TEXT,
 ) -> None:
     """Make a dataset of your pictures.
@@ -85,14 +86,7 @@ def add(
     with, 10 % set aside, by class; a patient's pictures, and exact duplicates, are never on two sides.
     """
     in_archive = is_address(place)
-    if in_archive and (pattern or encoder):
-        raise typer.BadParameter(
-            "--pattern and --encoder are for files; an archive says itself which pictures are of one patient."
-        )
-    if in_archive and volumes:
-        raise typer.BadParameter("--volumes is for files; of an archive every picture is taken by itself.")
-    if not in_archive and query:
-        raise typer.BadParameter("--query is for archives: dicomweb:URL.")
+    _check_kind(in_archive, pattern=pattern, encoder=encoder, volumes=volumes, query=query)
     with saying_no(form):
         roots, progress = roots_from_environment(), share_on_stderr()
         if in_archive:
@@ -195,6 +189,18 @@ def remove(name: Name, form: FormOption = Form.TEXT) -> None:
     with saying_no(form):
         records.remove(name, roots_from_environment())
     give({"removed": name}, form, text=f"{name} is forgotten. Its pictures were not touched where they come from.")
+
+
+def _check_kind(in_archive: bool, *, pattern: str | None, encoder: str, volumes: bool, query: list[str] | None) -> None:
+    """Options that are for the other kind of source."""
+    if in_archive and (pattern or encoder):
+        raise typer.BadParameter(
+            "--pattern and --encoder are for files; an archive says itself which pictures are of one patient."
+        )
+    if in_archive and volumes:
+        raise typer.BadParameter("--volumes is for files; of an archive every picture is taken by itself.")
+    if not in_archive and query:
+        raise typer.BadParameter("--query is for archives: dicomweb:URL.")
 
 
 def _warn_of(address: Address, login: Login | None) -> None:
