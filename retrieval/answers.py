@@ -116,7 +116,7 @@ class Answer:
         cell: Dataset, size, encoder, protocol; for words always by cosine, whatever pictures are compared by.
         query: As asked.
         query_labels, query_label_name: Of an item of the dataset; None for an upload and for words.
-        neighbours: Best first, k of them.
+        neighbours: Best first, k of them; fewer where one is shown of each group, and there are fewer groups.
         vote: Classes among the neighbours, most votes first (ties: the class of the nearer neighbour first).
         reliability: None where no test neighbours have been computed, and for words: none were ever asked with.
         nearness: None where no gallery neighbours have been computed, and for words: how near words come to pictures
@@ -125,6 +125,7 @@ class Answer:
         provenance: Words for one line: encoder, weights, data, protocol, versions.
         seconds: Time taken, without drawing.
         notes: Sentences on what of the query was left out, changed or not used.
+        one_per_group: Whether of each group only the nearest picture is among the neighbours.
     """
 
     cell: Cell
@@ -139,6 +140,7 @@ class Answer:
     provenance: Mapping[str, Any]
     seconds: float
     notes: tuple[str, ...] = ()
+    one_per_group: bool = False
 
 
 @dataclass(frozen=True)

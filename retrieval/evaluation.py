@@ -117,6 +117,22 @@ def neighbours(
     return ranked.make(key, mark, gallery, query, cell.rules, _depth(cell, side), roots)
 
 
+def nearest_to(cell: Cell, side: Side, index: int, roots: Roots, *, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest gallery pictures of one of the cell's own, itself left out: int32 and float32 [k], or all.
+
+    The stored ones as far as they reach; beyond them it is ranked, from the vectors.
+    """
+    stored = neighbours(cell, side, roots)
+    indices, scores = stored.indices[index], stored.scores[index]
+    if k <= len(indices) or len(indices) == cell.data.counts["train"] - (side == "train"):
+        return indices[:k], scores[:k]
+    gallery, query = embeddings(cell, "train", roots), embeddings(cell, side, roots)
+    asked, everything = query.vectors[index : index + 1], len(gallery.vectors)
+    whole, told = ranked.rank(gallery.vectors, asked, cell.rules, k=everything, mark=gallery.fingerprint)
+    beyond = ~np.isin(whole[0], [*indices, *([index] if side == "train" else [])])
+    return np.append(indices, whole[0][beyond])[:k], np.append(scores, told[0][beyond])[:k]
+
+
 def evaluate(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progress | None = None) -> Result:
     """The Result of a cell: read if one with this fingerprint is there, else computed and written.
 

@@ -1,12 +1,16 @@
 """Words as queries: compared by cosine with the gallery's pictures, in the space that an encoder's two sides share."""
 
+import functools
 import time
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from retrieval import evaluation, provenance, votes
 from retrieval.answers import Answer, TextQuery
 from retrieval.cells import Cell
+from retrieval.datasets.collections.opening import gallery_groups
 from retrieval.embeddings import embedding
 from retrieval.embeddings.embedding import Embeddings, Progress
 from retrieval.encoders import catalogue, configs, devices, loading, text_towers, vocabularies, weights
@@ -15,6 +19,7 @@ from retrieval.encoders.tokenizing import Tokens
 from retrieval.errors import BadInput, RetrievalError, Unavailable
 from retrieval.protocols import find_protocol
 from retrieval.ranking import neighbours as ranked
+from retrieval.ranking.first_of_groups import first_of_groups
 from retrieval.roots import Roots
 
 MOST = 1000  # characters; the longest context takes some 200 words
@@ -71,11 +76,11 @@ def gallery(cell: Cell, roots: Roots, *, progress: Progress | None = None) -> Em
     return embedding.embed(cell.data, cell.size, "train", spec, roots, variant=variant, progress=progress)
 
 
-def find(query: TextQuery, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
+def find(query: TextQuery, cell: Cell, roots: Roots, *, k: int = 5, one_per_group: bool = False) -> Answer:
     """The k gallery pictures nearest to words, by cosine; without a reliability or a nearness.
 
     Raises:
-        BadInput: The words cannot be used, or there is no such k.
+        BadInput: The words cannot be used, or there is no such k or no such groups.
         Unavailable: The encoder has no text side, or something is missing; says what to do.
     """
     began = time.perf_counter()
@@ -83,16 +88,18 @@ def find(query: TextQuery, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
     vectors = gallery(cell, roots)
     pictures = evaluation.split_of(cell, "train", roots)
     votes.check_k(k, len(pictures))
+    given = gallery_groups(cell.data, roots) if one_per_group else None
     encoder = loading.load_text_encoder(cell.encoder, roots)
     loading.check_same(cell.spec, loading.identify(cell.spec, roots).digest, encoder.weights_digest)
     tokens = encoder.vocabulary.tokens([text])
     notes = _notes(tokens, cell.spec)
     asked = encoder.vectors(tokens)
     embedding.check_finite(cell.spec, asked, "these words")
-    indices, scores = ranked.rank(vectors.vectors, asked, SIMILARITY, k=k, mark=vectors.fingerprint)
+    nearest = functools.partial(_nearest, vectors, asked)
+    indices, scores = first_of_groups(nearest, given, k=k, deep=True)
     found = tuple(
         votes.neighbour(rank, int(index), float(score), pictures, None, None)
-        for rank, (index, score) in enumerate(zip(indices[0], scores[0], strict=True), 1)
+        for rank, (index, score) in enumerate(zip(indices, scores, strict=True), 1)
     )
     return Answer(
         cell=replace(cell, protocol=SIMILARITY.name),
@@ -107,7 +114,13 @@ def find(query: TextQuery, cell: Cell, roots: Roots, *, k: int = 5) -> Answer:
         provenance=_provenance(cell.spec, encoder.weights_digest, pictures.digest),
         seconds=time.perf_counter() - began,
         notes=notes,
+        one_per_group=one_per_group,
     )
+
+
+def _nearest(gallery: Embeddings, asked: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    indices, scores = ranked.rank(gallery.vectors, asked, SIMILARITY, k=k, mark=gallery.fingerprint)
+    return indices[0], scores[0]
 
 
 def command(cell: Cell) -> str:

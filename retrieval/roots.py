@@ -11,6 +11,7 @@ import platformdirs
 
 from retrieval.errors import BadInput
 
+ZIP_MB = 500
 SHIPPED = Path(__file__).resolve().parent.parent / "precomputed"
 
 
@@ -123,3 +124,9 @@ def _check_login(sound: object, reason: str) -> None:
             f"{reason}.",
             remedy="Set either RETRIEVAL_DICOMWEB_USER and RETRIEVAL_DICOMWEB_PASSWORD, or RETRIEVAL_DICOMWEB_TOKEN.",
         )
+
+
+def largest_archive(environ: Mapping[str, str] = os.environ) -> int:
+    """Bytes that an archive of pictures sent to the page may have: as many MB as RETRIEVAL_ZIP_MB says, else 500."""
+    named = environ.get("RETRIEVAL_ZIP_MB", "").strip()
+    return (int(named) if named.isdecimal() else ZIP_MB) * 1_000_000

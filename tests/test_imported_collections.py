@@ -8,7 +8,7 @@ import pytest
 from own_pictures import write_classes
 from typer.testing import CliRunner
 
-from retrieval import evaluation, search
+from retrieval import evaluation, readiness, search
 from retrieval.answers import ItemQuery, UploadQuery
 from retrieval.cells import cell, grid
 from retrieval.cli.commands import app
@@ -77,7 +77,7 @@ def test_a_vector_can_be_asked_with(mine: Imported, empty_roots: Roots, tmp_path
         np.save(tmp_path / "one.npy", wrong)
         with pytest.raises(BadInput, match="one of 8 numbers is asked with"):
             search.find(UploadQuery(tmp_path / "one.npy"), asked, empty_roots)
-    assert search.readiness(asked, empty_roots).uploads is False
+    assert readiness.of_pictures(asked, empty_roots).uploads is False
 
 
 def test_equal_vectors_are_one_group_and_stand_on_one_side(mine: Imported, empty_roots: Roots):

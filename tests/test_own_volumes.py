@@ -10,7 +10,7 @@ import volume_files as files
 from conftest import REPOSITORY
 from test_readme import environment
 
-from retrieval import evaluation, search
+from retrieval import evaluation, readiness, search
 from retrieval.answers import ItemQuery, UploadQuery
 from retrieval.cells import cell
 from retrieval.datasets.opening import is_at_hand
@@ -65,7 +65,7 @@ def test_a_larger_version_of_a_volume_finds_its_small_one(adrenal, tmp_path, nee
 
 
 def test_a_network_sees_an_own_volume_as_it_sees_the_gallery(roots, tmp_path):
-    assert search.readiness(NETWORK, roots).uploads
+    assert readiness.of_pictures(NETWORK, roots).uploads
     gallery = evaluation.split_of(NETWORK, "train", roots)
     volume = np.array(gallery.images[7])
     path = files.write(tmp_path, "v.npz", files.npz_bytes(volume=volume))

@@ -14,7 +14,7 @@ import tiny_words
 import torch
 from encoders.vocabularies import put_vocabulary
 
-from retrieval import evaluation, phrases, search
+from retrieval import evaluation, phrases, readiness, search
 from retrieval.answers import TextQuery
 from retrieval.cells import Cell, cell
 from retrieval.embeddings import embedding
@@ -131,7 +131,7 @@ def test_who_has_no_text_side_says_so(weighted: Roots):
 
 def test_volumes_weights_and_vocabulary_are_missed_in_words(at_hand: Roots, weighted: Roots, where: Cell):
     def said(name: str, roots: Roots, dataset: str = "phantoms", size: int = 64) -> str:
-        ready = search.words_readiness(cell(dataset, size, name), roots)
+        ready = readiness.of_words(cell(dataset, size, name), roots)
         assert ready.state == "unavailable" and ready.remedy
         return ready.message
 
@@ -146,10 +146,10 @@ def test_volumes_weights_and_vocabulary_are_missed_in_words(at_hand: Roots, weig
 
 def test_readiness_says_when_the_gallery_is_embedded(at_hand: Roots, where: Cell, tmp_path: Path):
     fresh = dataclasses.replace(at_hand, cache=tmp_path / "cache")
-    before = search.words_readiness(where, fresh)
+    before = readiness.of_words(where, fresh)
     assert before.state == "minute" and before.seconds > 0
     phrases.gallery(where, fresh)
-    assert search.words_readiness(where, fresh).state == "ready"
+    assert readiness.of_words(where, fresh).state == "ready"
 
 
 def test_the_variant_of_conch_has_its_own_place_and_fingerprint():

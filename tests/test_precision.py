@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retrieval import artifacts, evaluation, search
+from retrieval import artifacts, evaluation, readiness, search
 from retrieval.answers import ItemQuery
 from retrieval.cells import Cell, cell
 from retrieval.cli import asking
@@ -116,7 +116,7 @@ def test_an_address_that_names_the_studys_protocol_says_why_not(desk):
 
 @without_gpu
 def test_without_a_gpu_what_is_stored_answers_and_uploads_say_why_not(desk, reduced):
-    ready = search.readiness(REDUCED, reduced)
+    ready = readiness.of_pictures(REDUCED, reduced)
     assert (ready.state, ready.uploads) == ("ready", False)
     assert "is for a GPU" in ready.message and "Choose efficientnet_lite0" in ready.remedy
     value = desk.handle({"dataset": "phantoms", "size": "64", "encoder": REDUCED.encoder, "item": "test-3"})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import BadInput
-from retrieval.roots import SHIPPED, Login, Roots, archive_login, roots_from_environment
+from retrieval.roots import SHIPPED, Login, Roots, archive_login, largest_archive, roots_from_environment
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -143,3 +143,10 @@ def test_half_a_login_is_refused_without_repeating_it(environ: dict[str, str]):
 
 def test_a_login_is_not_shown():
     assert "secret" not in repr(archive_login({"RETRIEVAL_DICOMWEB_TOKEN": "secret"}))
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"), [({}, 500), ({"RETRIEVAL_ZIP_MB": "20"}, 20), ({"RETRIEVAL_ZIP_MB": "many"}, 500)]
+)
+def test_a_zip_may_be_as_large_as_is_named(named: dict[str, str], expected: int):
+    assert largest_archive(named) == expected * 10**6

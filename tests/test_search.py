@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retrieval import artifacts, evaluation, search
+from retrieval import artifacts, evaluation, readiness, search
 from retrieval.answers import ItemQuery, UploadQuery
 from retrieval.cells import Cell, cell
 from retrieval.datasets.opening import is_at_hand, locate
@@ -274,7 +274,7 @@ def test_what_an_extractor_sees(breast, empty_roots: Roots):
 
 
 def test_without_data_it_says_what_is_missing(empty_roots: Roots):
-    found = search.readiness(PIXELS, empty_roots)
+    found = readiness.of_pictures(PIXELS, empty_roots)
     assert found.state == "unavailable" and not found.uploads
     assert "breastmnist" in found.message.lower() and "download" in found.remedy
     with pytest.raises(Unavailable):
@@ -283,7 +283,7 @@ def test_without_data_it_says_what_is_missing(empty_roots: Roots):
 
 def test_without_weights_it_says_what_is_missing(empty_roots: Roots):
     where = cell("phantoms", 64, "densenet121")
-    found = search.readiness(where, empty_roots)
+    found = readiness.of_pictures(where, empty_roots)
     assert found.state == "unavailable" and not found.uploads
     assert "weights of DenseNet121" in found.message and found.remedy
     with pytest.raises(Unavailable, match="weights"):
@@ -299,7 +299,7 @@ def test_without_weights_stored_neighbours_still_answer_samples(empty_roots: Roo
         arrays = {"indices": indices, "scores": np.sort(rng.random((count, 100), np.float32), axis=1)}
         key, mark = ranked.key_of(where.key, side), parts.neighbours(side)
         artifacts.save(empty_roots.precomputed, key, arrays=arrays, fingerprint=mark, meta={})
-    found = search.readiness(where, empty_roots)
+    found = readiness.of_pictures(where, empty_roots)
     assert found.state == "ready" and not found.uploads
     assert found.message.startswith("Sampled pictures only") and found.remedy
     assert len(search.find(ItemQuery("test", 0), where, empty_roots).neighbours) == 5
@@ -307,12 +307,12 @@ def test_without_weights_stored_neighbours_still_answer_samples(empty_roots: Roo
 
 
 def test_what_takes_seconds_is_computed_in_place_and_then_ready(empty_roots: Roots):
-    found = search.readiness(PHANTOMS, empty_roots)
-    assert found.state == "minute" and found.uploads and 0 < found.seconds <= search.A_MINUTE
+    found = readiness.of_pictures(PHANTOMS, empty_roots)
+    assert found.state == "minute" and found.uploads and 0 < found.seconds <= readiness.A_MINUTE
     assert "not been computed" in found.message and "seconds" in found.remedy
     assert not (empty_roots.cache / "embeddings").exists()  # asking computes nothing
     search.prepare(PHANTOMS, empty_roots)
-    found = search.readiness(PHANTOMS, empty_roots)
+    found = readiness.of_pictures(PHANTOMS, empty_roots)
     assert (found.state, found.uploads, found.message, found.remedy, found.seconds) == ("ready", True, "", "", 0.0)
 
 
@@ -333,8 +333,8 @@ def test_an_upload_lies_where_the_same_stored_picture_lies(empty_roots: Roots, t
 def test_what_takes_long_is_given_as_a_command(roots: Roots, need, tmp_path):
     where = cell("adrenalmnist3d", 64, "efficientnet_lite0")
     need(is_at_hand(where.data, 64, roots), "adrenalmnist3d at 64")
-    found = search.readiness(where, replace(roots, precomputed=tmp_path, cache=roots.cache))
-    assert found.state == "command" and found.uploads and found.seconds > search.A_MINUTE
+    found = readiness.of_pictures(where, replace(roots, precomputed=tmp_path, cache=roots.cache))
+    assert found.state == "command" and found.uploads and found.seconds > readiness.A_MINUTE
     assert found.remedy == (
         "Run: python -m retrieval evaluate --dataset adrenalmnist3d --size 64 --encoder efficientnet_lite0 "
         "--protocol paper"
@@ -344,7 +344,7 @@ def test_what_takes_long_is_given_as_a_command(roots: Roots, need, tmp_path):
 def test_a_data_file_that_cannot_be_used_is_a_sentence(empty_roots: Roots):
     empty_roots.data[0].mkdir()
     (empty_roots.data[0] / "breastmnist.npz").write_bytes(b"not an archive")
-    found = search.readiness(PIXELS, empty_roots)
+    found = readiness.of_pictures(PIXELS, empty_roots)
     assert found.state == "unavailable" and "npz" in found.message and found.remedy
     with pytest.raises(RetrievalError):
         search.find(ItemQuery("test", 0), PIXELS, empty_roots)
@@ -376,7 +376,7 @@ from retrieval import roots, search
 from retrieval.answers import ItemQuery
 from retrieval.cells import cell
 where, here = cell("breastmnist", 28, "efficientnet_lite0"), roots.roots_from_environment()
-state = search.readiness(where, here).state
+state = readiness.of_pictures(where, here).state
 answers = [search.find(ItemQuery(split, 0), where, here) for split in ("test", "train")]
 print(state, [len(answer.neighbours) for answer in answers], sorted({"torch", "timm", "gradio"} & set(sys.modules)))
 """
@@ -415,5 +415,5 @@ def test_a_picture_whose_features_are_not_finite_is_refused(
 
 
 def test_a_time_is_said_in_words():
-    times = [search.plain_time(seconds) for seconds in (0.2, 40, 600, 36_000)]
+    times = [readiness.plain_time(seconds) for seconds in (0.2, 40, 600, 36_000)]
     assert times == ["a second", "40 seconds", "10 minutes", "10 hours"]

@@ -12,7 +12,7 @@ import typer
 
 from retrieval.errors import RetrievalError, Unavailable
 from retrieval.jobs.running import Step
-from retrieval.search import plain_time
+from retrieval.readiness import plain_time
 
 Document = dict[str, Any] | list[Any]
 

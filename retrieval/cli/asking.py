@@ -1,13 +1,14 @@
 """What a person asks for, checked; files in, the document of `search` out: what cannot be answered says why."""
 
 import contextlib
+import functools
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from retrieval import phrases, search
-from retrieval.answers import TextQuery, UploadQuery
-from retrieval.cells import Cell, cell
+from retrieval.answers import Answer, TextQuery, UploadQuery
+from retrieval.cells import cell
 from retrieval.cli import documents
 from retrieval.cli.answering import error_document, refusals, share_on_stderr
 from retrieval.cli.archives import ArchivePicture
@@ -21,7 +22,9 @@ from retrieval.roots import Roots
 Asked = UploadQuery | TextQuery | ArchivePicture  # what a command can ask with
 
 
-def ask(queries: Sequence[Asked], address: Mapping[str, Any], roots: Roots, *, k: int) -> dict[str, Any]:
+def ask(
+    queries: Sequence[Asked], address: Mapping[str, Any], roots: Roots, *, k: int, one_per_group: bool = False
+) -> dict[str, Any]:
     """The document of `search`: an entry for each file or text, in order; `error` beside them if nothing could begin.
 
     Files and texts are not mixed: what each needs is made first.
@@ -36,7 +39,8 @@ def ask(queries: Sequence[Asked], address: Mapping[str, Any], roots: Roots, *, k
         except RetrievalError as error:
             why = error_document(error)
             return {**address, "error": why, "queries": [documents.refused(_named(query), why) for query in queries]}
-        return {**address, "queries": [_query(query, asked, roots, k) for query in queries]}
+        find = functools.partial(search.find, cell=asked, roots=roots, k=k, one_per_group=one_per_group)
+        return {**address, "queries": [_query(query, find) for query in queries]}
 
 
 def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) -> None:
@@ -57,11 +61,11 @@ def check_filters(wanted: Mapping[str, Any], rows: Iterable[Row], roots: Roots) 
             raise UnknownName(kind, name, known[kind])
 
 
-def _query(query: Asked, asked: Cell, roots: Roots, k: int) -> dict[str, Any]:
+def _query(query: Asked, find: Callable[..., Answer]) -> dict[str, Any]:
     try:
         with refusals():
             ready = query.fetched() if isinstance(query, ArchivePicture) else query
-            return documents.answer(ready, search.find(ready, asked, roots, k=k))
+            return documents.answer(ready, find(ready))
     except RetrievalError as error:
         return documents.refused(_named(query), error_document(error))
 

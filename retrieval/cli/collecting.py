@@ -14,7 +14,7 @@ from retrieval.cells import cell
 from retrieval.cli.answering import Form, give, saying_no, share_on_stderr
 from retrieval.cli.collection_texts import next_step, text_of
 from retrieval.cli.tables import table
-from retrieval.datasets.collections import adding, archived, records
+from retrieval.datasets.collections import adding, archived, received, records
 from retrieval.datasets.collections.archive_address import Address, is_address, parse_address
 from retrieval.datasets.collections.dicomweb import plain_http
 from retrieval.datasets.collections.duplicates import contradicting, crossing, duplicates
@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The collection's name.")]
-QueryOption = Annotated[
+Query = Annotated[
     list[str] | None,
     typer.Option(
         "--query",
@@ -41,7 +41,14 @@ QueryOption = Annotated[
         "repeatable.",
     ),
 ]
-VolumesOption = Annotated[
+LabelTag = Annotated[
+    str | None,
+    typer.Option(
+        "--label-tag",
+        help="Of DICOM files and archives: the attribute that is the label, such as BodyPartExamined.",
+    ),
+]
+Volumes = Annotated[
     bool,
     typer.Option(
         "--volumes", help="Whole volumes: NIfTI, multi-frame DICOM, TIFF, npy, npz, zips and folders of DICOM slices."
@@ -65,19 +72,13 @@ def add(
             "--pattern", help="What in a file's name is the patient or case: a regular expression, one group."
         ),
     ] = None,
-    query: QueryOption = None,
-    label_tag: Annotated[
-        str | None,
-        typer.Option(
-            "--label-tag",
-            help="Of DICOM files and archives: the attribute that is the label, such as BodyPartExamined.",
-        ),
-    ] = None,
+    query: Query = None,
+    label_tag: LabelTag = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the split, where the source makes none.")] = 0,
     encoder: Annotated[
         str, typer.Option("--encoder", help="Of a file of vectors (npz, npy, parquet): what made them, in words.")
     ] = "",
-    volumes: VolumesOption = False,
+    volumes: Volumes = False,
     form: FormOption = Form.TEXT,
 ) -> None:
     """Make a dataset of your pictures.
@@ -184,11 +185,18 @@ def export(
 def remove(name: Name, form: FormOption = Form.TEXT) -> None:
     """Forget a collection and what was computed for it; the pictures stay where they are.
 
-    What was fetched from an archive is removed with it.
+    Only what was fetched from an archive, or sent to the page, goes with it.
     """
     with saying_no(form):
-        records.remove(name, roots_from_environment())
-    give({"removed": name}, form, text=f"{name} is forgotten. Its pictures were not touched where they come from.")
+        roots = roots_from_environment()
+        sent = received.is_received(name, roots)
+        records.remove(name, roots)
+    what = (
+        "The zip that was sent to the page is deleted."
+        if sent
+        else "Its pictures were not touched where they come from."
+    )
+    give({"removed": name}, form, text=f"{name} is forgotten. {what}")
 
 
 def _check_kind(in_archive: bool, *, pattern: str | None, encoder: str, volumes: bool, query: list[str] | None) -> None:

@@ -247,6 +247,9 @@ def search(
     size: Size = None,
     protocol: ProtocolName = "paper",
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="Neighbours of each picture.")] = 5,
+    one_per_group: Annotated[
+        bool, typer.Option("--one-per-group", help="Of each patient or case of a collection only the nearest picture.")
+    ] = False,
     form: FormOption = Form.TEXT,
 ) -> None:
     """Similar pictures for picture or volume files, or for words.
@@ -258,7 +261,7 @@ def search(
     with saying_no(form):
         queries = [*map(archives.picture, images or []), *map(TextQuery, text or [])]
     address = {"dataset": dataset, "size": size, "encoder": encoder, "protocol": protocol}
-    document = asking.ask(queries, address, roots_from_environment(), k=k)
+    document = asking.ask(queries, address, roots_from_environment(), k=k, one_per_group=one_per_group)
     give(document, form, text=texts.answers(document))
     if any(query["error"] for query in document["queries"]):
         raise typer.Exit(SAID_NO)

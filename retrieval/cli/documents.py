@@ -152,6 +152,7 @@ def answer(query: UploadQuery | TextQuery, found: Answer) -> dict[str, Any]:
         "reliability": asdict(found.reliability) if found.reliability else None,
         "verified": found.verified,
         "notes": list(found.notes),
+        "one_per_group": found.one_per_group,
     }
 
 

@@ -14,8 +14,8 @@ from retrieval.jobs import leftovers
 from retrieval.jobs.plan import STUDY, Entry, Selection, plan
 from retrieval.jobs.running import Outcome, run
 from retrieval.jobs.side_by_side import run_on
+from retrieval.readiness import plain_time
 from retrieval.roots import Roots, roots_from_environment
-from retrieval.search import plain_time
 
 _INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 _PACES = {True: "at the pace of earlier runs here", False: "on two processor cores"}

@@ -144,6 +144,7 @@ def _answer(query: Mapping[str, Any]) -> str:
     ]
     vote, k = query["vote"], len(rows)
     said = f"vote: {vote['label_name']}, {vote['share']:.0%} ({round(vote['share'] * k)} of {k})" if vote else "no vote"
+    said += "; of each group its nearest picture" if query.get("one_per_group") else ""
     warning = "\nNothing in this gallery looks like this picture." if (query["nearness"] or {}).get("beyond") else ""
     how = [f"{query['compared']}."] if "compared" in query else []
     notes = "".join(f"\n{said}" for said in [*how, *query.get("notes", ())])

@@ -32,6 +32,7 @@ class Own:
         even: Whether all its pictures have one shape.
         labelled: Whether every picture has a label: without, it can be searched, not ranked.
         vectors: What made them, if it holds vectors in place of pictures; empty where it holds pictures.
+        grouped: Whether any picture has a group that a person gave it, such as a patient.
     """
 
     digest: str
@@ -40,6 +41,7 @@ class Own:
     even: bool
     labelled: bool
     vectors: str = ""
+    grouped: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,11 @@ class Dataset:
     def vectors(self) -> str:
         """What made the vectors that are its items; empty where they are pictures or volumes."""
         return "" if self.own is None else self.own.vectors
+
+    @property
+    def grouped(self) -> bool:
+        """Whether people gave its items groups, of which one card each can be shown."""
+        return self.own is not None and self.own.grouped
 
     def shape(self, size: int, split: str) -> tuple[int, ...]:
         """The shape of a split's images: [N, H, W], [N, H, W, 3] or, for volumes, [N, D, H, W]."""

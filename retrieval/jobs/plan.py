@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from retrieval import evaluation, results, search
+from retrieval import evaluation, readiness, results
 from retrieval.cells import Cell, cell, usual_sizes
 from retrieval.datasets.catalogue import datasets, find_dataset
 from retrieval.datasets.specs import Dataset
@@ -138,7 +138,7 @@ def _entry(one: Cell, roots: Roots, *, shared: bool) -> Entry:
     try:
         if evaluation.stored_result(one, evaluation.fingerprint_of(evaluation.marks(one, roots)), roots) is not None:
             return Entry(one, "done", "", "", 0, 0, 0.0)
-        ready = search.readiness(one, roots)
+        ready = readiness.of_pictures(one, roots)
         if ready.state == "ready" and evaluation.unrankable(one) is not None:
             return Entry(one, "done", "", "", 0, 0, 0.0)  # what it can be: searched
         if ready.state == "unavailable":
@@ -150,13 +150,13 @@ def _entry(one: Cell, roots: Roots, *, shared: bool) -> Entry:
 
 def _to_do(one: Cell, roots: Roots, *, shared: bool) -> Entry:
     sides = evaluation.sides_of(one)
-    missing = [side for side in sides if not shared and not search.embedded(one, side, roots)]
+    missing = [side for side in sides if not shared and not readiness.embedded(one, side, roots)]
     pictures = sum(one.data.counts[side] for side in missing)
     lists = sum(one.data.counts[side] for side in sides) * one.rules.depth * _OF_A_NEIGHBOUR
     state: dict[str, Any] = {"state": "to do", "cause": "", "remedy": ""}
     if any(results.read(results.path_of(root, one)) is not None for root in roots.lookup):
         cause = "Data, weights or rules are others than those that its stored result was computed with."
         state = {"state": "stale", "cause": cause, "remedy": "It is computed anew."}
-    written = pictures * search.vector_bytes(one, roots) + lists
-    seconds, rest = search.estimate(one, roots, shared=shared), search.estimate(one, roots, shared=True)
+    written = pictures * readiness.vector_bytes(one, roots) + lists
+    seconds, rest = readiness.estimate(one, roots, shared=shared), readiness.estimate(one, roots, shared=True)
     return Entry(one, **state, pictures=pictures, bytes=written, seconds=seconds, embedding=max(0.0, seconds - rest))

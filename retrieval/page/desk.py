@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from retrieval import phrases, search
+from retrieval import phrases, readiness, search
 from retrieval.answers import Answer, Query, Readiness, TextQuery, UploadQuery
 from retrieval.cells import Cell
 from retrieval.datasets.catalogue import DATASETS
@@ -70,7 +70,7 @@ class Desk:
     def opening(self) -> Link:
         """What a visitor sees first: the start if it can be answered soon, else what the project draws itself."""
         for where in (self.start, PHANTOMS):
-            if search.readiness(where, self.roots).state in ("ready", "minute"):
+            if readiness.of_pictures(where, self.roots).state in ("ready", "minute"):
                 return Link(cell=where)
         return Link(cell=self.start)
 
@@ -83,7 +83,7 @@ class Desk:
         try:
             if link.text is not None:
                 return self._by_words(link, history, notice)
-            ready = search.readiness(link.cell, self.roots)
+            ready = readiness.of_pictures(link.cell, self.roots)
             getting = self._getting(link.cell, ready)
             refuses = link.token and view.no_upload(link.cell, ready)
             if getting and (ready.state != "ready" or refuses):
@@ -128,7 +128,7 @@ class Desk:
 
     def _ready(self, link: Link) -> Readiness:
         """What can be answered now of what the link asks with: words or a picture."""
-        asks = search.readiness if link.text is None else search.words_readiness
+        asks = readiness.of_pictures if link.text is None else readiness.of_words
         return asks(link.cell, self.roots)
 
     def _prepare(self, link: Link, say: Progress) -> None:
@@ -139,7 +139,7 @@ class Desk:
     def _by_words(self, link: Link, history: view.History, notice: str) -> dict[str, Any]:
         """What the page draws for a question in words."""
         ready = self._ready(link)
-        pictures = search.readiness(link.cell, self.roots)
+        pictures = readiness.of_pictures(link.cell, self.roots)
         fitting = link.cell.spec.text is not None and link.cell.data.ndim == 2
         getting = self._getting(link.cell, pictures) if fitting and ready.state == "unavailable" else None
         if getting:
@@ -167,7 +167,7 @@ class Desk:
 
     def _not_fetched(self, error: RetrievalError, link: Link) -> dict[str, Any]:
         """Why a download ended, on the panel that it began from."""
-        stored = search.readiness(link.cell, self.roots).state == "ready"
+        stored = readiness.of_pictures(link.cell, self.roots).state == "ready"
         getting = extractors.getting(link.cell.spec, link.cell, self.roots, sampled=stored, trouble=str(error))
         if getting is None:
             return view.unavailable(error, link, history="keep")
@@ -194,7 +194,7 @@ class Desk:
     def find(self, link: Link) -> Answer:
         """The Answer itself; RetrievalError where there is none. Extractors embed one or two pictures at a time."""
         with self.uploads.turns if link.token or link.text else contextlib.nullcontext():
-            return search.find(self.query(link), link.cell, self.roots, k=link.k)
+            return search.find(self.query(link), link.cell, self.roots, k=link.k, one_per_group=link.one_per_group)
 
     def query(self, link: Link) -> Query:
         """What is asked with; Unavailable where the link names nothing that is here."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from retrieval import search
+from retrieval import readiness
 from retrieval.cells import Cell
 from retrieval.datasets.download import plain_size
 from retrieval.datasets.specs import Dataset
@@ -57,7 +57,7 @@ def state(spec: EncoderSpec, where: Cell, roots: Roots, stored: frozenset[str] |
         return "ready"
     names = _with_stored_neighbours(where, roots) if stored is None else stored
     cell = replace(where, encoder=spec.name)
-    return "stored" if spec.name in names and search.readiness(cell, roots).state == "ready" else lacking
+    return "stored" if spec.name in names and readiness.of_pictures(cell, roots).state == "ready" else lacking
 
 
 def lacks(spec: EncoderSpec, roots: Roots) -> State | None:

@@ -5,11 +5,12 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from retrieval.page import about_tab, jobs_tab, leaderboard_tab, routes, search_tab
+from retrieval.page import about_tab, collections_tab, jobs_tab, leaderboard_tab, routes, search_tab
 from retrieval.page.assets import FOLDER, read
 from retrieval.page.desk import Desk
 from retrieval.page.security import SecurityHeaders, shown_in_a_frame
 from retrieval.page.theme import theme
+from retrieval.roots import queueing_allowed
 
 TITLE = "Medical image retrieval"
 WAITING = 32
@@ -28,6 +29,9 @@ def build(desk: Desk) -> gr.Blocks:
                 leaderboard_tab.build(desk.roots)
             with gr.Tab("Jobs", id="jobs"):
                 jobs_tab.build(desk.roots)
+            if queueing_allowed():
+                with gr.Tab("Collections", id="collections"):
+                    collections_tab.build()
             with gr.Tab("About", id="about"):
                 about_tab.build(desk.roots)
     return page.queue(max_size=WAITING, api_open=False)
@@ -54,6 +58,7 @@ def launch_options(desk: Desk) -> dict[str, Any]:
                 *routes.routes(desk),
                 *leaderboard_tab.routes(desk.roots),
                 *jobs_tab.routes(desk.roots),
+                *collections_tab.routes(desk.roots),
             ],
             "middleware": [Middleware(SecurityHeaders, framed=shown_in_a_frame())],
             "openapi_url": None,

@@ -26,8 +26,8 @@ from retrieval.page.assets import read
 from retrieval.page.uploads import read_bounded
 from retrieval.pictures.item import size_name
 from retrieval.protocols import PROTOCOLS, find_protocol
+from retrieval.readiness import plain_time
 from retrieval.roots import Roots, queueing_allowed
-from retrieval.search import plain_time
 
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from retrieval.roots import Roots
 
 FEWEST, MOST = 1, 20
 K = 5
+ONE_PER_GROUP = "one-per-group"
 
 _ITEM = re.compile(r"(train|test)-(\d{1,9})")
 _TOKEN = re.compile(r"[0-9a-f]{32}")
@@ -31,6 +32,7 @@ class Link:
         token: Of an uploaded picture; None otherwise. It opens the picture, so it is never part of an address to share.
         uploaded: The query is, or in a shared address was, an uploaded picture.
         text: Words in the place of a picture; None otherwise.
+        one_per_group: Of each group only the nearest picture is asked for.
     """
 
     cell: Cell
@@ -39,6 +41,7 @@ class Link:
     token: str | None = None
     uploaded: bool = False
     text: str | None = None
+    one_per_group: bool = False
 
     @property
     def names_query(self) -> bool:
@@ -76,6 +79,7 @@ def parse(words: Mapping[str, str], default: Cell, roots: Roots | None = None) -
         token=token,
         uploaded=uploaded,
         text=None if text is None else plain(text),
+        one_per_group=_one_per_group(words, where),
     )
 
 
@@ -99,6 +103,8 @@ def to_words(link: Link, *, private: bool = False) -> str:
         words["item"] = "upload"
     elif link.text is not None:
         words["text"] = link.text
+    if link.one_per_group:
+        words["cards"] = ONE_PER_GROUP
     return urlencode(words)
 
 
@@ -152,6 +158,14 @@ def fitting_cell(dataset: str, like: Cell, roots: Roots | None = None) -> Cell:
     fitting = [spec.name for spec in encoders_for(data)]
     encoder = like.encoder if like.encoder in fitting else fitting[0]
     return cell(dataset, size, encoder, like.protocol, roots=roots)
+
+
+def _one_per_group(words: Mapping[str, str], where: Cell) -> bool:
+    if (cards := words.get("cards", "")) not in ("", ONE_PER_GROUP):
+        raise UnknownName("choice of cards", cards[:20], [ONE_PER_GROUP])
+    if cards and not where.data.grouped:
+        raise BadInput(f"{where.data.title} has no groups to show one card of each.", remedy="Ask for single pictures.")
+    return bool(cards)
 
 
 def _cell(words: Mapping[str, str], dataset: str, default: Cell, roots: Roots | None) -> Cell:

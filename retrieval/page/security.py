@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 # Gradio's own scripts need 'unsafe-inline' and 'unsafe-eval'; what guards against injected text is that the page draws
 # all data with textContent. Everything else comes from this server alone.
@@ -46,6 +47,16 @@ def security_headers(*, framed: bool) -> list[tuple[bytes, bytes]]:
         (b"referrer-policy", b"no-referrer"),
         (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
     ]
+
+
+def sent_from_elsewhere(headers: Mapping[str, str]) -> bool:
+    """Whether a page of another site sends this. Browsers say so by Sec-Fetch-Site, or where not safe by Origin."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = headers.get("origin")
+    own = (headers.get("host"), headers.get("x-forwarded-host"))
+    return origin is not None and urlsplit(origin).netloc not in own
 
 
 def shown_in_a_frame(environ: Mapping[str, str] = os.environ) -> bool:

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Mapping
 
+from retrieval.datasets.collections import received
 from retrieval.jobs import worker
 from retrieval.roots import Roots, queueing_allowed
 
@@ -37,6 +38,7 @@ def serve(roots: Roots, *, host: str | None = None, port: int | None = None) -> 
     desk = Desk(roots=roots, uploads=open_uploads(roots.cache), start=start_cell(roots))
     over = desk.uploads.keep_swept()
     if queueing_allowed():
+        received.sweep(roots)
         worker.supervise(roots, over)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped is no reason to leave uploads behind
     try:

@@ -74,6 +74,7 @@ def _offered(data: Dataset) -> dict[str, Any]:
         "title": data.title,
         "ndim": extractors.dimensions(data),
         "own": data.own is not None,
+        "grouped": data.grouped,
         "sizes": list(data.sizes),
         "classes": list(class_names(data)),
         "test": data.counts["test"],
@@ -114,7 +115,7 @@ def answered(
             "seen": figures[1],
         },
         "cards": [_card(answer, place, gallery) for place in range(len(answer.neighbours))],
-        "heading": f"Nearest {len(answer.neighbours)} of {words.gallery_size(answer.cell)}",
+        "heading": words.heading(answer),
         "score": score,
         "nearer": nearer.rstrip(")"),
         "vote": _vote(answer),
@@ -156,8 +157,8 @@ def not_ready(readiness: Readiness, link: Link, *, history: History, notice: str
 
 
 def _later(link: Link, readiness: Readiness) -> dict[str, Any] | None:
-    """A job for what takes long; not for words, whose vectors of the gallery are no part of a cell."""
-    wanted = readiness.state == "command" and link.text is None
+    """A job for what is to be computed; not for words, whose vectors of the gallery are no part of a cell."""
+    wanted = readiness.state in ("minute", "command") and link.text is None
     return jobs_tab.offer(link.cell, readiness.seconds) if wanted else None
 
 

@@ -69,16 +69,26 @@ def summary(answer: Answer) -> str:
     """The whole answer in one sentence, for the status line and for who cannot see the cards."""
     title = query_title(answer.query, answer.cell.data)
     known = f", labelled “{answer.query_label_name}”" if answer.query_label_name else ""
+    count = len(answer.neighbours)
+    nearest = f"the nearest of {count} groups" if answer.one_per_group else f"the {count} nearest"
     if not answer.cell.data.labelled:
-        return f"{title}: the {len(answer.neighbours)} nearest of {gallery_size(answer.cell)}, which have no labels."
+        return f"{title}: {nearest} of {gallery_size(answer.cell)}, which have no labels."
     names = Counter(neighbour.label_name for neighbour in answer.neighbours)
-    said = ", ".join(f"{count} {name}" for name, count in names.most_common())
-    return f"{title}{known}: the {len(answer.neighbours)} nearest are {said}."
+    said = ", ".join(f"{number} {name}" for name, number in names.most_common())
+    return f"{title}{known}: {nearest} are {said}."
 
 
 def gallery_size(cell: Cell) -> str:
     """How many items are searched."""
     return f"{cell.data.counts[cell.rules.gallery]:,} gallery {item_noun(cell.data)}s"
+
+
+def heading(answer: Answer) -> str:
+    """What the cards are."""
+    shown = f"Nearest {len(answer.neighbours)}"
+    if answer.one_per_group:
+        return f"{shown} groups among {gallery_size(answer.cell)}, one card each"
+    return f"{shown} of {gallery_size(answer.cell)}"
 
 
 def vote_sentence(answer: Answer) -> str:
@@ -165,6 +175,7 @@ def provenance_line(answer: Answer) -> tuple[str, str, str]:
         *([f"weights {weights[:8]}"] if isinstance(weights, str) else []),
         "words by cosine" if isinstance(answer.query, TextQuery) else cell.rules.title,
         f"{cell.data.title} {size_name(cell.size)}",
+        *(["one card per group"] if answer.one_per_group else []),
     ]
     standing = "verified" if answer.verified else "unverified"
     if cell.data.synthetic:

@@ -106,6 +106,7 @@ def test_switched_off_it_says_so_and_offers_nothing(bare, serve, open_page, axe,
         page = open_page(f"{url}?tab=jobs")
         page.wait_for_selector(".jobs-said:has-text('no jobs can be queued')")
         assert page.locator(".jobs button:visible").count() == 0
+        assert page.locator("button[role=tab]").filter(has_text="Collections").count() == 0
         assert axe(page) == []
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from encoders import upstream
 
-from retrieval import evaluation, search
+from retrieval import evaluation, readiness, search
 from retrieval.answers import ItemQuery
 from retrieval.cells import Cell, cell
 from retrieval.embeddings import embedding
@@ -358,6 +358,6 @@ def test_a_damaged_file_is_said_in_a_sentence_and_nothing_is_loaded(put: Callabl
         with pytest.raises(BadInput, match=r"The config file config\.json in .* cannot be read") as no:
             ask()
         assert "delete it" in no.value.remedy
-    said = search.readiness(cell("phantoms", 64, "tiny"), roots)
+    said = readiness.of_pictures(cell("phantoms", 64, "tiny"), roots)
     assert said.state == "unavailable" and "config.json" in said.message
     assert not evaluation.is_current(result, roots)

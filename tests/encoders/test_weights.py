@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval import artifacts, evaluation, leaderboard, search
+from retrieval import artifacts, evaluation, leaderboard, readiness
 from retrieval.cells import cell
 from retrieval.encoders import checkpoints, loading, weights, with_timm
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
@@ -340,9 +340,9 @@ def test_nothing_stored_is_of_weights_that_nobody_has_seen(empty_roots: Roots, t
     asked = cell("phantoms", 64, "tiny")
     parts = evaluation.marks(asked, empty_roots)
     assert (parts.weights, parts.verified) == ("", False)
-    readiness = search.readiness(asked, empty_roots)
-    assert (readiness.state, readiness.uploads) == ("unavailable", False)
-    assert "owner/name" in readiness.remedy
+    ready = readiness.of_pictures(asked, empty_roots)
+    assert (ready.state, ready.uploads) == ("unavailable", False)
+    assert "owner/name" in ready.remedy
     assert not [row for row in leaderboard.leaderboard(empty_roots, synthetic=True) if row.encoder == "tiny"]
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval.datasets.collections import records
+from retrieval.datasets.collections import pictures, records
 from retrieval.datasets.collections.containers import Container
 from retrieval.datasets.collections.pictures import Pictures
 from retrieval.datasets.collections.records import NOT_LABELLED
 from retrieval.datasets.collections.sources import open_container
 from retrieval.datasets.specs import Dataset, Split, SplitName
-from retrieval.errors import Unavailable
+from retrieval.errors import BadInput, Unavailable
 from retrieval.roots import Roots
 
 
@@ -30,6 +30,26 @@ def open_split(dataset: Dataset, size: int, split: SplitName, roots: Roots) -> S
     stat = now.source.stat()
     stamp = (now.files, stat.st_size, stat.st_mtime_ns)
     return _opened(_Request(dataset.name, digest_of(dataset), size, split, roots, stamp, dataset))
+
+
+def gallery_groups(dataset: Dataset, roots: Roots) -> np.ndarray:
+    """The groups that people gave to the gallery's pictures, as numbers, int64 [N]; one without is a group of its own.
+
+    Raises:
+        BadInput: They gave none.
+        Unavailable: The collection has been updated since `dataset` was found.
+    """
+    if not dataset.grouped:
+        raise BadInput(
+            f"The pictures of {dataset.title} have no groups that were given to them, such as patients.",
+            remedy="Ask for single pictures; or give groups by a CSV (file,label,group) or a pattern, and add it anew.",
+        )
+    if records.standing(dataset.name, roots).dataset.own != dataset.own:
+        raise Unavailable(f"The collection {dataset.name} was updated just now.", remedy="Ask again.")
+    gallery = records.find(dataset.name, roots).of("train")
+    numbers: dict[tuple[str, str], int] = {}
+    keys = [("file", file.name) if file.group is None else ("group", file.group) for file in gallery]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
 def locate(dataset: Dataset, roots: Roots) -> Path | None:
@@ -52,6 +72,13 @@ def digest_of(dataset: Dataset) -> str:
     if dataset.own is None:
         raise ValueError(f"{dataset.name} is no collection")
     return dataset.own.digest
+
+
+def close_all() -> None:
+    """Let go of the archives that are open; after one was removed, else its bytes stay on the disk."""
+    _opened.cache_clear()
+    _container.cache_clear()
+    pictures.forget()
 
 
 @dataclass(frozen=True)

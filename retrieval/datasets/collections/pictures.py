@@ -101,6 +101,11 @@ class Pictures:
         return f"Run: python -m retrieval collection update {self.dataset.name}"
 
 
+def forget() -> None:
+    """Let go of the cubes that are kept, and with them of the archives that they come from."""
+    _cube.cache_clear()
+
+
 @dataclass(frozen=True)
 class _Asked:
     """A cube of a volume as its files are now."""

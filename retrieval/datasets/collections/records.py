@@ -28,6 +28,7 @@ from retrieval.roots import Roots
 log = logging.getLogger(__name__)
 
 FOLDER = "collections"
+HEADER = "collection.json"
 NOT_LABELLED = "not labelled"
 SIZES = (AS_THEY_ARE, 28, 64, 128, 224)
 VOLUME_SIZES = (28, 64)  # those of MedMNIST's volumes
@@ -141,7 +142,7 @@ def check_name(name: str, taken: Sequence[str]) -> None:
 
 def names(roots: Roots) -> list[str]:
     """The names of the collections under these roots."""
-    return sorted(path.parent.name for path in (roots.cache / FOLDER).glob("*/collection.json"))
+    return sorted(path.parent.name for path in (roots.cache / FOLDER).glob(f"*/{HEADER}"))
 
 
 def find(name: str, roots: Roots) -> Collection:
@@ -215,7 +216,7 @@ def write(collection: Collection, roots: Roots) -> Dataset:
     path = folder / f"files-{hashlib.sha256(data).hexdigest()[:32]}.json"
     artifacts.write_atomic(path, lambda stream: stream.write(data))
     header = _header_of(collection, path.name)
-    artifacts.write_sealed(folder / "collection.json", header)
+    artifacts.write_sealed(folder / HEADER, header)
     for old in folder.glob("files-*.json"):
         if old != path:
             artifacts.remove_file(old)
@@ -245,7 +246,7 @@ def lock_file(name: str, roots: Roots) -> Path:
 def _header(name: str, roots: Roots) -> dict[str, Any] | None:
     if not _NAME.fullmatch(name):
         return None
-    header = artifacts.read_sealed(folder_of(name, roots) / "collection.json")
+    header = artifacts.read_sealed(folder_of(name, roots) / HEADER)
     return header if header is not None and header.get("record") == RECORD else None
 
 
@@ -279,6 +280,7 @@ def _own(collection: Collection) -> Own:
         even=len({(file.height, file.width) for file in files}) == 1,
         labelled=collection.labelled,
         vectors=collection.vectors,
+        grouped=any(file.group is not None for file in files),
     )
 
 

@@ -129,6 +129,19 @@ async function queueIt() {
   look();
 }
 
+// Collections come and go while the page is open; they alone have pictures as they are.
+async function renewDatasets(chosen) {
+  const answer = await fetch('collections.json').then((reply) => reply.json()).catch(() => null);
+  if (!answer) return;
+  const known = props.menus.dataset.filter(([, , sizes]) => !sizes.includes(0));
+  props.menus.dataset = [...known, ...answer.collections.map(({name, title, sizes}) => [name, title, sizes])];
+  const held = chosen || choices.dataset.value;
+  choices.dataset.replaceChildren(...props.menus.dataset.map(([value, title]) => new Option(title, value)));
+  if (props.menus.dataset.some(([name]) => name === held)) choices.dataset.value = held;
+  fillSizes();
+  ponder();
+}
+
 function start() {
   form.hidden = planned.hidden = !props.allowed;
   find('bar').hidden = !props.allowed;
@@ -148,5 +161,8 @@ function start() {
   form.addEventListener('submit', (event) => event.preventDefault());
   add.addEventListener('click', queueIt);
   ponder();
+  renewDatasets();
+  window.addEventListener('collectionadded', ({detail}) => renewDatasets(detail));
+  window.addEventListener('collectionremoved', () => renewDatasets());
 }
 start();

@@ -12,8 +12,9 @@ let ownVolume = ''; // the upload that a dataset of volumes can be asked with to
 const dataset = () => menus.datasets.find((one) => one.name === controls.dataset.value);
 
 function settings() {
-  const {dataset, encoder, size, protocol, k} = controls;
-  return {dataset: dataset.value, encoder: encoder.value, size: size.value, protocol: protocol.value, k: k.value};
+  const {dataset, encoder, size, protocol, k, cards} = controls;
+  const grouped = cards.checked && menus.datasets.find((one) => one.name === dataset.value).grouped;
+  return {dataset: dataset.value, encoder: encoder.value, size: size.value, protocol: protocol.value, k: k.value, ...(grouped && {cards: cards.value})};
 }
 
 // `how`: history (push, replace, keep), address (words that came from a link), eager (compute what is missing at once),
@@ -79,6 +80,7 @@ function fillFitting(words) {
   fill(controls.label, [{options: any}], controls.label.dataset.of === data.name ? controls.label.value : '');
   controls.label.dataset.of = data.name;
   controls.index.max = data.test - 1;
+  find('.per-group').hidden = !data.grouped;
   controls.index.placeholder = `0 to ${data.test - 1}`;
   const noun = data.ndim === 3 ? 'volume' : 'picture';
   say('#sample-heading', `Ask with a test ${noun}`);
@@ -105,6 +107,7 @@ function changed(event) {
 
 find('.options').addEventListener('submit', (event) => event.preventDefault());
 find('.menus').addEventListener('change', changed);
+controls.cards.addEventListener('change', changed);
 find('#sample').addEventListener('click', () => {
   ask({...settings(), sample: controls.label.value}, {eager: true, show: true});
 });

@@ -30,6 +30,7 @@ function drawFrame() {
   const words = Object.fromEntries(new URLSearchParams(value.address));
   fillMenus(words);
   controls.k.value = words.k;
+  if (dataset().grouped) controls.cards.checked = Boolean(words.cards);
   if (document.activeElement !== controls.text) controls.text.value = words.text || '';
   controls.index.value = (words.item || '').startsWith('test-') ? words.item.slice(5) : '';
   say('.now', value.now);

@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import orthanc
 import pytest
-from orthanc import dicom_file, patient
 from own_pictures import write_classes, write_picture
 from PIL import Image
 
@@ -202,7 +202,9 @@ def test_dicom_files_of_one_patient_stay_together(tmp_path: Path, empty_roots: R
     folder.mkdir()
     for number, pixels in enumerate(np.random.default_rng(0).integers(0, 255, (24, 20, 20), np.uint8)):
         part = ("CHEST", "HAND")[number % 2] if number else ""
-        (folder / f"{number:02}.dcm").write_bytes(dicom_file(pixels, patient(number // 4), number=number, part=part)[1])
+        (folder / f"{number:02}.dcm").write_bytes(
+            orthanc.dicom_file(pixels, orthanc.patient(number // 4), number=number, part=part)[1]
+        )
     plain = adding.add("plain", folder, empty_roots)
     assert plain.classes == (records.NOT_LABELLED,)
     made = adding.add("mine", folder, empty_roots, label_tag="BodyPartExamined")
@@ -214,8 +216,10 @@ def test_dicom_files_of_one_patient_stay_together(tmp_path: Path, empty_roots: R
     assert len(sides) == 6
     assert all(sides[file.group] == file.split for file in made.files)
     assert adding.update("mine", empty_roots).collection == made
-    (folder / "24.dcm").write_bytes(dicom_file(pixels[::-1].copy(), patient(0), number=24, part="HAND")[1])
+    (folder / "24.dcm").write_bytes(
+        orthanc.dicom_file(pixels[::-1].copy(), orthanc.patient(0), number=24, part="HAND")[1]
+    )
     (new,) = [file for file in adding.update("mine", empty_roots).collection.files if file.name == "24.dcm"]
     assert (new.label, new.split) == ("HAND", sides[new.group])
     written = b"".join(path.read_bytes() for path in empty_roots.cache.rglob("*") if path.is_file()).decode()
-    assert not [secret for number in range(6) for secret in patient(number).secrets if secret in written]
+    assert not [secret for number in range(6) for secret in orthanc.patient(number).secrets if secret in written]
