@@ -61,7 +61,7 @@ def cell(
     """The Cell of these names; without a protocol, of the first under which the encoder may be compared: `paper`.
 
     Args:
-        size: None: of a collection its pictures as they are.
+        size: None: of a collection its pictures as they are; its volumes at their smallest size.
         roots: Where collections lie; without, only the datasets known by name are found.
 
     Raises:
@@ -86,7 +86,7 @@ def _side(data: Dataset) -> int:
     if data.own is None:
         sizes = ", ".join(str(size) for size in data.sizes)
         raise BadInput(f"{data.title} comes in several sizes.", remedy=f"Name one: --size with one of {sizes}.")
-    return AS_THEY_ARE
+    return data.sizes[0]
 
 
 def _fits(rules: Protocol, spec: EncoderSpec) -> bool:
@@ -118,5 +118,5 @@ def grid(roots: Roots | None = None) -> tuple[Cell, ...]:
 
 
 def usual_sizes(data: Dataset) -> tuple[int, ...]:
-    """The sizes that are meant where none is named: all; of a collection its pictures as they are."""
-    return data.sizes if data.own is None else (AS_THEY_ARE,)
+    """The sizes that are meant where none is named: all; of a collection its first, pictures as they are."""
+    return data.sizes if data.own is None else data.sizes[:1]

@@ -8,6 +8,7 @@ from retrieval.datasets.collections.imported import Imported
 from retrieval.datasets.specs import SPLITS, SplitName
 from retrieval.embeddings import embedding
 from retrieval.embeddings.embedding import Progress
+from retrieval.errors import Unavailable
 from retrieval.roots import Roots
 
 
@@ -16,8 +17,13 @@ def exported(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progre
 
     Raises:
         UnknownName: The cell's dataset is no collection.
-        Unavailable: The pictures or the weights are not at hand.
+        Unavailable: The pictures or the weights are not at hand, or it is one of volumes.
     """
+    if cell.data.ndim == 3:
+        raise Unavailable(
+            f"Extractors make a vector of each slice of a volume of {cell.data.title}, and a file holds one an item.",
+            remedy="Leave --encoder out: then what is known of each volume is written.",
+        )
     collection = records.find(cell.dataset, roots)
     splits: list[SplitName] = [split for split in SPLITS if cell.data.counts[split]]
     made = [

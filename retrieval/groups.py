@@ -5,8 +5,9 @@ a side and with the gallery's mean picture taken away, they correlate by more th
 pixels (one in volumes). Without the mean, any two fundus photographs would correlate that well. With it they have to
 correlate by more than 0.9 all the same, since what the mean leaves of two dark pictures is its own negative, whatever
 they show. A group is what such pairs connect. The module stands after ranking, since in a large dataset only the
-nearest neighbours of small thumbnails are looked at. Pictures of a collection, which may be of any shape, are compared
-as grey squares of 28 pixels, so that its groups are the same at every size; exact duplicates are those of its record.
+nearest neighbours of small thumbnails are looked at. Pictures and volumes of a collection, which may be of any shape,
+are compared as grey squares and cubes of 28 pixels, so that its groups are the same at every size; exact duplicates are
+those of its record.
 """
 
 import itertools
@@ -20,7 +21,8 @@ from PIL import Image
 from retrieval import artifacts, provenance
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import Dataset, Split
-from retrieval.pictures.item import AS_THEY_ARE, make_item
+from retrieval.pictures.decoded import Volume
+from retrieval.pictures.item import make_item, make_volume_item
 from retrieval.ranking import exact
 from retrieval.roots import Roots
 
@@ -58,7 +60,7 @@ class Groups:
 
 def find_groups(dataset: Dataset, size: int, roots: Roots) -> Groups:
     """The Groups of a dataset at one size; found once, then read."""
-    size = size if dataset.own is None else AS_THEY_ARE
+    size = _looked_at(dataset, size)
     train, test = open_split(dataset, size, "train", roots), open_split(dataset, size, "test", roots)
     key = key_of(dataset, size)
     mark = fingerprint_of(train.digest)
@@ -79,7 +81,12 @@ def fingerprint_of(data: str) -> str:
 
 def key_of(dataset: Dataset, size: int) -> str:
     """Where the Groups lie, relative to a root."""
-    return f"groups/{dataset.name}/{size if dataset.own is None else AS_THEY_ARE}"
+    return f"groups/{dataset.name}/{_looked_at(dataset, size)}"
+
+
+def _looked_at(dataset: Dataset, size: int) -> int:
+    """The size at which items are compared: of a collection always its first."""
+    return size if dataset.own is None else dataset.sizes[0]
 
 
 def kinship(picture: np.ndarray, other: np.ndarray, mean: np.ndarray, ndim: int) -> Kinship | None:
@@ -152,10 +159,12 @@ def _group_own(train: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
         return alone.reshape(-1).astype(np.int64), np.zeros((REDUCED_SIDE, REDUCED_SIDE), np.float32)
     small = [_thumbnail(picture, train.dataset) for split in (train, test) for picture in split.images]
     digests = np.concatenate([train.images.digests, test.images.digests])
-    return _connected(np.stack(small), _exact_pairs(digests), n_gallery=len(train), ndim=2)
+    return _connected(np.stack(small), _exact_pairs(digests), n_gallery=len(train), ndim=train.dataset.ndim)
 
 
 def _thumbnail(picture: np.ndarray, dataset: Dataset) -> np.ndarray:
+    if dataset.ndim == 3:
+        return make_volume_item(Volume(picture), size=REDUCED_SIDE)
     return make_item(Image.fromarray(picture), dataset=replace(dataset, channels=1), size=REDUCED_SIDE)
 
 

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import REPOSITORY, SHARED
 from own_pictures import write_classes
 from typer.testing import CliRunner
+from volume_files import axial_nifti
 
 from retrieval.cli.commands import app
 from retrieval.roots import Roots, environment_of
@@ -154,3 +156,45 @@ def test_mednist_becomes_a_collection_in_one_command(run: Run, need, empty_roots
     found = json.loads(done.stdout)
     assert found["counts"] == {"train": 8400, "val": 1200, "test": 2400}
     assert len(found["classes"]) == 6 and found["duplicates"] and found["duplicates_on_two_sides"] == []
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """Sixteen volumes and two pictures in two class folders."""
+    for number in range(16):
+        volume = np.random.default_rng(number).integers(0, 256, (6, 9, 8), np.uint8)
+        path = tmp_path / "scans" / ("even", "odd")[number % 2] / f"{number:02d}.nii"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(axial_nifti(volume))
+    write_classes(tmp_path / "scans", {"even": 1, "odd": 1})
+    return tmp_path / "scans"
+
+
+def test_volumes_are_added_evaluated_and_searched(run: Run, scans: Path):
+    said = run("collection", "add", "mine", scans, "--volumes")
+    assert "mine: 16 volumes of 6 to 9 voxels a side, grey" in said
+    assert "They are compared as cubes of 28 voxels a side, with --size of 64." in said
+    assert "*.png: 2 files whose names end so are of no kind of volume that is read here." in said
+    found = run("collection", "show", "mine", document=True)
+    assert (found["ndim"], found["reduced_volumes"], found["sides"]) == (3, 0, {"shortest": 6, "longest": 9})
+    asked = ("--dataset", "mine", "--encoder", "pixels")
+    assert run("evaluate", *asked, document=True)["size"] == 28
+    assert "mine 28, pixels, paper" in run("evaluate", *asked)
+    answer = run("search", scans / "even" / "00.nii", *asked, "-k", 1, document=True)
+    assert answer["size"] == 28 and answer["queries"][0]["neighbours"]
+    (listed,) = [each for each in run("list", "datasets", document=True) if each["name"] == "mine"]
+    assert (listed["ndim"], listed["sizes"]) == (3, [28, 64])
+    (entry,) = run("precompute", "--datasets", "mine", "--encoders", "pixels", "--dry-run", document=True)["cells"]
+    assert (entry["size"], entry["state"]) == (28, "done")
+    refused = run("collection", "export", "mine", "--encoder", "pixels", "--to", "mine.npz", code=1, document=True)
+    assert "a vector of each slice" in refused["error"]["message"]
+
+
+def test_a_folder_of_volumes_says_that_their_middle_slices_were_taken(run: Run, scans: Path):
+    said = (
+        "16 of 18 files are volumes, of which the middle slice was taken; "
+        "add them with --volumes to compare whole volumes."
+    )
+    assert said in run("collection", "add", "mine", scans)
+    assert said in run("collection", "show", "mine")
+    assert run("collection", "show", "mine", document=True)["reduced_volumes"] == 16

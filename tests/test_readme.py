@@ -54,6 +54,10 @@ def desk(tmp_path: Path, roots: Roots, need) -> Path:
     need(locate(adrenal, 28, roots), "adrenalmnist3d.npz in RETRIEVAL_DATA")
     volume = np.asarray(open_split(adrenal, 28, "test", roots).images[3])
     files.write(tmp_path, "slices.zip", files.dicom_zip(volume))
+    for number, each in enumerate(open_split(adrenal, 28, "test", roots).images[:24]):
+        folder = tmp_path / "my_scans" / ("left", "right")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write(folder, f"{number}.nii", files.axial_nifti(np.asarray(each)))
     flat = np.asarray(own.images).reshape(len(own), -1).astype(np.float32)
     np.savez(tmp_path / "mine.npz", vectors=flat, labels=np.asarray(own.labels))
     return tmp_path
@@ -82,6 +86,8 @@ def test_commands_answer(line: str, desk: Path, roots: Roots) -> None:
     words = shlex.split(line)[1:]
     if "mine" in words and "mine" not in records.names(roots):
         adding.add("mine", desk / "my_pictures", roots)  # as the reader did some lines above
+    if "scans" in words and "scans" not in records.names(roots):
+        adding.add("scans", desk / "my_scans", roots, ndim=3)
     if "theirs" in words and "theirs" not in records.names(roots):
         adding.add("theirs", desk / "mine.npz", roots, vectors="EfficientNet-Lite0")
     if words[2:4] == ["collection", "add"]:

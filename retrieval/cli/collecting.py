@@ -12,6 +12,7 @@ import typer
 from retrieval import artifacts
 from retrieval.cells import cell
 from retrieval.cli.answering import Form, give, saying_no, share_on_stderr
+from retrieval.cli.collection_texts import next_step, text_of
 from retrieval.cli.tables import table
 from retrieval.datasets.collections import adding, archived, received, records
 from retrieval.datasets.collections.archive_address import Address, is_address, parse_address
@@ -19,7 +20,6 @@ from retrieval.datasets.collections.dicomweb import plain_http
 from retrieval.datasets.collections.duplicates import contradicting, crossing, duplicates
 from retrieval.datasets.collections.imported import write_imported
 from retrieval.datasets.collections.records import Collection, File
-from retrieval.datasets.collections.vectors import NUMBER
 from retrieval.datasets.specs import SPLITS
 from retrieval.exporting import exported
 from retrieval.roots import Login, Roots, archive_login, roots_from_environment
@@ -47,11 +47,16 @@ LabelTag = Annotated[
         "--label-tag", help="Of DICOM files and archives: the attribute that is the label, such as BodyPartExamined."
     ),
 ]
+Volumes = Annotated[
+    bool,
+    typer.Option(
+        "--volumes", help="Whole volumes: NIfTI, multi-frame DICOM, TIFF, npy, npz, zips and folders of DICOM slices."
+    ),
+]
 FormOption = Annotated[Form, typer.Option("--format", help="For people, or one JSON document.")]
 
 _LISTED = ("name", "pictures", "classes", "gallery", "queries", "source")
 _EXPORTED = ("file", "label", "group", "split", "width", "height", "pixels")
-_MOST = 10  # of a long list, for people; the document holds all
 
 
 @app.command()
@@ -72,6 +77,7 @@ def add(
     encoder: Annotated[
         str, typer.Option("--encoder", help="Of a file of vectors (npz, npy, parquet): what made them, in words.")
     ] = "",
+    volumes: Volumes = False,
     form: FormOption = Form.TEXT,
 ) -> None:
     """Make a dataset of your pictures.
@@ -80,12 +86,7 @@ def add(
     with, 10 % set aside, by class; a patient's pictures, and exact duplicates, are never on two sides.
     """
     in_archive = is_address(place)
-    if in_archive and (pattern or encoder):
-        raise typer.BadParameter(
-            "--pattern and --encoder are for files; an archive says itself which pictures are of one patient."
-        )
-    if not in_archive and query:
-        raise typer.BadParameter("--query is for archives: dicomweb:URL.")
+    _check_kind(in_archive, pattern=pattern, encoder=encoder, volumes=volumes, query=query)
     with saying_no(form):
         roots, progress = roots_from_environment(), share_on_stderr()
         if in_archive:
@@ -103,10 +104,11 @@ def add(
                 label_tag=label_tag,
                 seed=seed,
                 vectors=encoder,
+                ndim=3 if volumes else 2,
                 progress=progress,
             )
         document = {**described(made), **_archive(name, roots)}
-    give(document, form, text=f"{_text(made, document)}\n\n{_next(made)}")
+    give(document, form, text=f"{text_of(made, document)}\n\n{next_step(made)}")
 
 
 @app.command("list")
@@ -125,7 +127,7 @@ def show(name: Name, form: FormOption = Form.TEXT) -> None:
         roots = roots_from_environment()
         found = records.find(name, roots)
         document = {**described(found), **_archive(name, roots)}
-    give(document, form, text=_text(found, document))
+    give(document, form, text=text_of(found, document))
 
 
 @app.command()
@@ -145,7 +147,7 @@ def update(name: Name, form: FormOption = Form.TEXT) -> None:
             **{kind: list(names) for kind, names in lists.items()},
         }
     said = ", ".join(f"{len(names):,} {kind}" for kind, names in lists.items())
-    give(document, form, text=f"Files: {said}.\n{_text(changes.collection, document)}")
+    give(document, form, text=f"Files: {said}.\n{text_of(changes.collection, document)}")
 
 
 @app.command()
@@ -192,6 +194,18 @@ def remove(name: Name, form: FormOption = Form.TEXT) -> None:
     give({"removed": name}, form, text=f"{name} is forgotten. {what}.")
 
 
+def _check_kind(in_archive: bool, *, pattern: str | None, encoder: str, volumes: bool, query: list[str] | None) -> None:
+    """Options that are for the other kind of source."""
+    if in_archive and (pattern or encoder):
+        raise typer.BadParameter(
+            "--pattern and --encoder are for files; an archive says itself which pictures are of one patient."
+        )
+    if in_archive and volumes:
+        raise typer.BadParameter("--volumes is for files; of an archive every picture is taken by itself.")
+    if not in_archive and query:
+        raise typer.BadParameter("--query is for archives: dicomweb:URL.")
+
+
 def _warn_of(address: Address, login: Login | None) -> None:
     """What is to be known before a login is sent."""
     if login is not None and plain_http(address):
@@ -212,8 +226,10 @@ def described(found: Collection) -> dict[str, Any]:
         "labelled": found.labelled,
         "classes": _per_class(files),
         "groups": len({file.group for file in files if file.group is not None}),
+        "ndim": found.ndim,
         "channels": found.channels,
-        "sides": _sides(files),
+        "sides": _sides(found),
+        "reduced_volumes": found.reduced,
         "duplicates": _names(duplicates(files)),
         "duplicates_on_two_sides": _names(crossing(files)),
         "duplicates_with_other_labels": _names(contradicting(files)),
@@ -262,89 +278,11 @@ def _per_class(files: Sequence[File]) -> dict[str, dict[str, int]]:
     return {label: {split: counts[label, split] for split in SPLITS} for label in labels}
 
 
-def _sides(files: Sequence[File]) -> dict[str, int]:
-    sides = [side for file in files for side in (file.height, file.width)]
+def _sides(found: Collection) -> dict[str, int]:
+    sides = [side for file in found.files for side in (file.height, file.width)]
+    sides += [file.depth for file in found.files] if found.ndim == 3 else []
     return {"shortest": min(sides), "longest": max(sides)}
 
 
 def _names(sets: Sequence[Sequence[File]]) -> list[list[str]]:
     return [[file.name for file in same] for same in sets]
-
-
-def _text(found: Collection, document: dict[str, Any]) -> str:
-    origin = document["archive"]["url"] if "archive" in document else found.source
-    counts, same = document["counts"], document["duplicates"]
-    lines = [
-        f"{found.name}: {_what(found, document)}, from {origin}",
-        f"{counts['train']:,} to search in, {counts['test']:,} to ask with, {counts['val']:,} set aside; "
-        f"{_groups(document['groups'])}.",
-        "",
-        _classes(document["classes"]),
-        "",
-        f"Exact duplicates: {_number(same, 'set')}, {sum(map(len, same)):,} files.",
-        *_few([", ".join(names[:4]) + (" …" if len(names) > 4 else "") for names in same]),
-        *_warnings(document),
-        *_burned_in(document["burned_in"]),
-        f"Left out: {_number(document['left_out'], 'file')}.",
-        *_few([f"{each['name']}: {each['reason']}" for each in document["left_out"]]),
-    ]
-    return "\n".join(lines)
-
-
-def _what(found: Collection, document: dict[str, Any]) -> str:
-    count, colour = document["pictures"], "in colour" if found.channels == 3 else "grey"
-    if found.vectors:
-        return f"{count:,} vectors of {found.files[0].bytes // NUMBER.itemsize:,} numbers by {found.vectors}"
-    return f"{count:,} pictures of {_range(document['sides'])} pixels a side, {colour}"
-
-
-def _classes(classes: dict[str, dict[str, int]]) -> str:
-    if not classes:
-        return "They have no labels: they can be searched, not ranked."
-    rows = [
-        {"class": label, "search in": n["train"], "ask with": n["test"], "aside": n["val"]}
-        for label, n in classes.items()
-    ]
-    return table(rows, ("class", "search in", "ask with", "aside"))
-
-
-def _warnings(document: dict[str, Any]) -> list[str]:
-    """What in a source is worth a second look."""
-    two, other = document["duplicates_on_two_sides"], document["duplicates_with_other_labels"]
-    said = [f"{_number(two, 'set')} of them on two sides, as the source has it."] if two else []
-    return said + ([f"{_number(other, 'set')} of them with different labels."] if other else [])
-
-
-def _burned_in(names: Sequence[str]) -> list[str]:
-    """The warning of text in the pixels; nothing where there is none."""
-    if not names:
-        return []
-    said = f"Text seems to be burned into the pixels of {_number(names, 'picture')}: it may name a person."
-    return [said, *_few(list(names))]
-
-
-def _groups(count: int) -> str:
-    return f"{count:,} groups, none on two sides" if count else "no groups"
-
-
-def _range(sides: dict[str, int]) -> str:
-    low, high = sides["shortest"], sides["longest"]
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _number(what: Sequence[Any], noun: str) -> str:
-    return f"{len(what):,} {noun}" + ("" if len(what) == 1 else "s")
-
-
-def _few(lines: Sequence[str]) -> list[str]:
-    more = [f"  … and {len(lines) - _MOST:,} more; --format json lists all"] if len(lines) > _MOST else []
-    return [f"  {line}" for line in lines[:_MOST]] + more
-
-
-def _next(found: Collection) -> str:
-    if found.vectors:
-        verb = "evaluate" if found.labelled else "search VECTOR.npy"
-        return f"Run: python -m retrieval {verb} --dataset {found.name} --encoder imported"
-    if not found.labelled:
-        return f"Run: python -m retrieval search PICTURE --dataset {found.name} --encoder efficientnet_lite0"
-    return f"Run: python -m retrieval evaluate --dataset {found.name} --encoder efficientnet_lite0"

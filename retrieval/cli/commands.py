@@ -39,7 +39,8 @@ app = typer.Typer(
 
 DatasetName = Annotated[str, typer.Option("--dataset", help="Its name: see `list datasets`.")]
 Size = Annotated[
-    int | None, typer.Option("--size", help="Side in pixels; left out, a collection's pictures as they are.")
+    int | None,
+    typer.Option("--size", help="Side in pixels; left out, a collection's pictures as they are, its volumes at 28."),
 ]
 EncoderName = Annotated[str, typer.Option("--encoder", help="The feature extractor's name: see `list encoders`.")]
 ProtocolName = Annotated[

@@ -45,7 +45,7 @@ def embed_volumes(encoder: Encoder, volumes: np.ndarray, *, seen: Seen | None = 
     `seen` and what else is `named` as for `embed_pictures`.
     """
     if encoder.spec.options.get("whole_volume"):
-        return encoder.embed(volumes)[:, None]
+        return encoder.embed(np.stack(list(volumes)))[:, None]
     pixels = preprocessing.pixels_for(encoder.spec, 3)
     slices = seen.slices(volumes, pixels) if seen is not None else slices_of(volumes, pixels)
     vectors = embed_pictures(encoder, slices.distinct, ndim=3, seen=seen, **named)

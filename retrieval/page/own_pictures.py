@@ -57,12 +57,12 @@ def outcome(found: Collection, *, about: str) -> dict[str, Any]:
 
 
 def _line(data: Dataset, roots: Roots) -> dict[str, Any]:
-    held = _number(sum(data.counts.values()), "vector" if data.vectors else "picture")
+    noun = "vector" if data.vectors else "picture" if data.ndim == 2 else "volume"
     return {
         "name": data.name,
         "title": data.title,
         "sizes": list(data.sizes),
-        "words": f"{held}{_in_classes(data)}: {splits(data)}.",
+        "words": f"{_number(sum(data.counts.values()), noun)}{_in_classes(data)}: {splits(data)}.",
         "received": received.is_received(data.name, roots),
     }
 

@@ -79,6 +79,18 @@ def decode_series(data: bytes, *, called: str) -> Picture | Volume:
         ) from None
 
 
+def decode_slices(files: Sequence[bytes], *, called: str) -> Volume:
+    """The DICOM slices of one series, each a file, as a volume in physical order: as `decode_series` of a zip of them.
+
+    Raises:
+        BadInput: They are no series of slices that lie in equal steps, are too large, or one is damaged.
+    """
+    try:
+        return _stacked(files, called, ())
+    except damage():
+        raise BadInput(f"One of the slices of {called} is damaged.", remedy="Copy or export them again.") from None
+
+
 def _series(archive: zipfile.ZipFile, called: str) -> Picture | Volume:
     members = [member for member in archive.infolist() if not member.is_dir()]
     check_members(members, called)
@@ -93,7 +105,11 @@ def _series(archive: zipfile.ZipFile, called: str) -> Picture | Volume:
         return decode_dicom(slices[0], called=called)
     left = len(files) - len(slices)
     notes = (f"Of the archive {left:,} other files are left out.",) if left else ()
-    volume = _volume(_together([_slices_of(data, called) for data in slices], called), notes)
+    return _stacked(slices, called, notes)
+
+
+def _stacked(files: Sequence[bytes], called: str, notes: tuple[str, ...]) -> Volume:
+    volume = _volume(_together([_slices_of(data, called) for data in files], called), notes)
     if volume.flaw:
         raise BadInput(f"{called}: {volume.flaw[0]}", remedy=volume.flaw[1])
     return volume

@@ -97,6 +97,22 @@ def read_header(data: bytes, *, called: str) -> Any:
     return header
 
 
+def series_of(data: bytes, *, called: str) -> str | None:
+    """What the series of a slice is told from others by; None for a file of several frames, or without a picture.
+
+    It is the number of a person's examination: never keep or show it. Whatever pydicom raises is left to the caller.
+    """
+    import pydicom
+
+    hush()
+    _check_deflated(data, called)
+    tags = ["Rows", "NumberOfFrames", "SeriesInstanceUID"]
+    header = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=tags)
+    if "Rows" not in header or int(header.get("NumberOfFrames") or 1) > 1:
+        return None
+    return str(header.get("SeriesInstanceUID", ""))
+
+
 def damage() -> tuple[type[Exception], ...]:
     """All that pydicom was seen to raise on damaged files, to be caught."""
     from pydicom.errors import BytesLengthException, InvalidDicomError

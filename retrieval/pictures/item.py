@@ -73,10 +73,18 @@ def make_volume_item(volume: Volume, *, size: int) -> np.ndarray:
     Returns:
         uint8 [size, size, size].
     """
-    grey = volume.levels if volume.levels.ndim == 3 else _luminance(volume.levels)
+    grey = grey_levels(volume)
     edge = min(count * side for count, side in zip(grey.shape, volume.spacing, strict=True))
     boxes = [_middle(count, edge / side) for count, side in zip(grey.shape, volume.spacing, strict=True)]
     return resize_box(grey, boxes, size)
+
+
+def grey_levels(volume: Volume) -> np.ndarray:
+    """uint8 [D, H, W]: a volume's levels; of colour the luminance."""
+    if volume.levels.ndim == 3:
+        return volume.levels
+    planes = (Image.fromarray(np.ascontiguousarray(plane)).convert("L") for plane in volume.levels)
+    return np.stack([np.asarray(plane) for plane in planes])
 
 
 def read_item(path: Path, *, dataset: ItemForm, size: int) -> np.ndarray:
@@ -95,10 +103,6 @@ def noted_item(data: bytes, *, name: str, dataset: ItemForm, size: int) -> tuple
         return make_volume_item(volume, size=size), volume.notes
     picture = warned(decode_picture(data, name=name))
     return make_item(picture.image, dataset=dataset, size=size), picture.notes
-
-
-def _luminance(levels: np.ndarray) -> np.ndarray:
-    return np.stack([np.asarray(Image.fromarray(np.ascontiguousarray(plane)).convert("L")) for plane in levels])
 
 
 def _middle(count: int, length: float) -> tuple[float, float]:

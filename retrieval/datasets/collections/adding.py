@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from retrieval import artifacts
 from retrieval.datasets.catalogue import DATASETS
@@ -17,6 +18,7 @@ from retrieval.datasets.collections.sources import Entry, Source, open_source
 from retrieval.datasets.collections.splitting import Item, assign
 from retrieval.datasets.collections.tagged import from_file, from_record, without_label
 from retrieval.datasets.collections.vectors import facts_of_vector
+from retrieval.datasets.collections.volumes import facts_of_volume, read_files, stamp_of
 from retrieval.datasets.specs import SplitName
 from retrieval.errors import BadInput
 from retrieval.roots import Login, Roots
@@ -50,6 +52,7 @@ def add(
     label_tag: str | None = None,
     seed: int = 0,
     vectors: str = "",
+    ndim: Literal[2, 3] = 2,
     progress: Progress | None = None,
 ) -> Collection:
     """Make a collection of the pictures in a folder or an archive. Each is decoded once; none is copied or kept.
@@ -62,6 +65,7 @@ def add(
         label_tag: The attribute of DICOM files that is their label, by its keyword.
         seed: Of the splitting, where the source does not say how to split.
         vectors: Of a file of vectors, what made them.
+        ndim: 3 makes one of volumes: of files that hold one, and of folders of slices.
 
     Raises:
         BadInput: The name cannot be used or is taken, the source cannot be used, or it holds too few pictures.
@@ -71,7 +75,7 @@ def add(
     tags = None if vectors else Tags(new_key(), label_keyword(label_tag) if label_tag else None)
 
     def opened() -> Source:
-        return open_source(place, pattern=pattern)
+        return open_source(place, pattern=pattern, ndim=ndim)
 
     return _added(name, roots, opened, pattern=pattern, seed=seed, vectors=vectors, tags=tags, progress=progress)
 
@@ -174,7 +178,9 @@ def update(name: str, roots: Roots, *, login: Login | None = None, progress: Pro
 
 def _opened_again(before: Collection, roots: Roots, login: Login | None, progress: Progress | None) -> Source:
     archive = archived.find(records.folder_of(before.name, roots))
-    return _fetched(archive, login, progress) if archive else open_source(before.source, pattern=before.pattern)
+    if archive:
+        return _fetched(archive, login, progress)
+    return open_source(before.source, pattern=before.pattern, ndim=before.ndim)
 
 
 def _fetched(begun: archived.Archived, login: Login | None, progress: Progress | None) -> Source:
@@ -197,8 +203,9 @@ def _made(
     looked, left_out = _looked_at(source, old, name, progress, tags)
     if len(looked) < FEWEST:
         why = f" The first that was left out: {left_out[0].reason}" if left_out else ""
+        noun = "pictures" if source.ndim == 2 else "volumes"
         raise BadInput(
-            f"{source.path.name} holds {len(looked)} pictures that can be read; a collection needs {FEWEST}.{why}",
+            f"{source.path.name} holds {len(looked)} {noun} that can be read; a collection needs {FEWEST}.{why}",
             remedy="Name a folder of class folders, a folder with a CSV (file,label), or a zip or tar of either.",
         )
     moved = _moved(looked, old)
@@ -222,10 +229,12 @@ def _made(
             group=entry.group,
             split=split,
             burned_in=facts.burned_in or entry.burned_in,
+            depth=facts.depth,
+            slices=entry.slices,
         )
         for (entry, facts, stamp), split in zip(looked, splits, strict=True)
     )
-    return Collection(name, source.path, source.kind, pattern, seed, files, left_out, vectors, tags)
+    return Collection(name, source.path, source.kind, pattern, seed, files, left_out, vectors, tags, source.ndim)
 
 
 _Looked = list[tuple[Entry, Facts, tuple[int, int]]]
@@ -241,9 +250,9 @@ def _looked_at(
         if progress is not None and number % 64 == 0:
             progress(f"Looking at {name}: {number:,} of {len(source.entries):,} files", number / len(source.entries))
         try:
-            stamp = source.stamp(entry.name)
+            stamp = stamp_of(source.container, entry.name, entry.slices)
             before = old.get(entry.name)
-            same = before is not None and (before.bytes, before.mtime_ns) == stamp
+            same = before is not None and (before.bytes, before.mtime_ns, before.slices) == (*stamp, entry.slices)
             if before and same:
                 looked.append((from_record(entry, before, tags), _facts_before(before), stamp))
             else:
@@ -279,14 +288,17 @@ def _maker(source: Source, named: str) -> str:
 
 
 def _read(source: Source, entry: Entry, tags: Tags | None) -> tuple[Entry, Facts]:
-    data = source.read(entry.name)
     if source.kind == "vectors":
-        return entry, facts_of_vector(data)
+        return entry, facts_of_vector(source.read(entry.name))
+    if source.ndim == 3:
+        files = read_files(source.container, entry.name, entry.slices)
+        return from_file(entry, files[0], tags), facts_of_volume(files, name=entry.name)
+    data = source.read(entry.name)
     return from_file(entry, data, tags), facts_of(data, name=entry.name)
 
 
 def _facts_before(file: File) -> Facts:
-    return Facts(file.digest, file.pixels, file.height, file.width, file.coloured, file.burned_in)
+    return Facts(file.digest, file.pixels, file.height, file.width, file.coloured, file.burned_in, file.depth)
 
 
 def _moved(looked: _Looked, old: Mapping[str, File]) -> dict[str, File]:

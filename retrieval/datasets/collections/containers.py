@@ -54,16 +54,17 @@ class Container(Protocol):
         ...
 
 
-def read_whole(container: Container, name: str) -> bytes:
-    """All bytes of a file; BadInput where it is gone, empty, damaged or larger than a picture may be.
+def read_whole(container: Container, name: str, *, most: int | None = None) -> bytes:
+    """All bytes of a file; BadInput where it is gone, empty, damaged or larger than `most`, or than a picture may be.
 
     The bound holds for what is read, whatever the listing says of its size.
     """
-    data = container.start(name, MAX_BYTES + 1)
+    most = MAX_BYTES if most is None else most
+    data = container.start(name, most + 1)
     if not data:
         raise unreadable(container.path, name, "it is empty")
-    if len(data) > MAX_BYTES:
-        raise unreadable(container.path, name, f"it is larger than {MAX_BYTES // 2**20} MB")
+    if len(data) > most:
+        raise unreadable(container.path, name, f"it is larger than {most // 2**20} MB")
     if len(data) != container.stamp(name)[0]:
         raise unreadable(container.path, name, "it has another length than it is said to have")
     return data

@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from retrieval.pictures import burned_in
-from retrieval.pictures.reading import decode_picture
+from retrieval.pictures.decoded import Volume
+from retrieval.pictures.reading import decode
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,17 @@ class Facts:
     width: int
     coloured: bool
     burned_in: bool
+    depth: int = 1
 
 
 def facts_of(data: bytes, *, name: str) -> Facts:
-    """Decode a file's bytes and note what the picture is known by; BadInput where they are no picture."""
-    picture = decode_picture(data, name=name)
+    """Decode a file's bytes and note what the picture is known by; BadInput where they are no picture.
+
+    Of a volume the middle slice is the picture, and the depth says so.
+    """
+    found = decode(data, name=name)
+    depth = len(found.levels) if isinstance(found, Volume) and not found.flaw else 1
+    picture = found.middle() if isinstance(found, Volume) else found
     pixels = plain_pixels(picture.image)
     height, width = pixels.shape[:2]
     seen = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
@@ -36,6 +43,7 @@ def facts_of(data: bytes, *, name: str) -> Facts:
         width=width,
         coloured=pixels.ndim == 3,
         burned_in=burned_in.has_text(picture),
+        depth=depth,
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval.datasets.collections import records
+from retrieval.datasets.collections import pictures, records
 from retrieval.datasets.collections.containers import Container
 from retrieval.datasets.collections.pictures import Pictures
 from retrieval.datasets.collections.records import NOT_LABELLED
@@ -78,6 +78,7 @@ def close_all() -> None:
     """Let go of the archives that are open; after one was removed, else its bytes stay on the disk."""
     _opened.cache_clear()
     _container.cache_clear()
+    pictures.forget()
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,13 @@ FOLDER = "collections"
 HEADER = "collection.json"
 NOT_LABELLED = "not labelled"
 SIZES = (AS_THEY_ARE, 28, 64, 128, 224)
+VOLUME_SIZES = (28, 64)  # those of MedMNIST's volumes
 RECORD = 1  # raised when what a record says changes its meaning
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _TEXTS = ("name", "digest", "pixels", "label", "group", "split")
 _NUMBERS = ("bytes", "mtime_ns", "height", "width", "coloured", "burned_in")
+_USUAL: Mapping[str, Any] = MappingProxyType({"depth": 1, "slices": ()})  # not written where all are so
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class File:
         group: What belongs together, a patient or a case; None where nothing is known.
         split: Where it stands.
         burned_in: Whether its file or its source says, or its pixels show, that text is burned into it.
+        depth: Slices of the volume in the file; 1 of a picture. Among pictures only its middle one is used.
+        slices: Names of the files of a volume whose slices are files of their own, which then has its folder's name.
     """
 
     name: str
@@ -67,11 +71,13 @@ class File:
     group: str | None
     split: SplitName
     burned_in: bool = False
+    depth: int = 1
+    slices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A person's own pictures.
+    """A person's own pictures, or volumes.
 
     Attributes:
         name: Lower-case key, unlike any dataset's.
@@ -83,6 +89,7 @@ class Collection:
         left_out: What of the source is no part of it, and why.
         vectors: What made them, if they are vectors in place of pictures.
         tags: How DICOM files among them are grouped and labelled; None: not by their attributes.
+        ndim: 2 for pictures, 3 for volumes.
     """
 
     name: str
@@ -94,6 +101,7 @@ class Collection:
     left_out: tuple[LeftOut, ...]
     vectors: str = ""
     tags: Tags | None = None
+    ndim: Literal[2, 3] = 2
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -110,6 +118,11 @@ class Collection:
     def channels(self) -> Literal[1, 3]:
         """3 if any picture is coloured."""
         return 3 if any(file.coloured for file in self.files) else 1
+
+    @property
+    def reduced(self) -> int:
+        """How many files of a collection of pictures are volumes, of which the middle slice was taken."""
+        return sum(file.depth > 1 for file in self.files) if self.ndim == 2 else 0
 
     def of(self, split: str) -> tuple[File, ...]:
         """The pictures of a split, in order."""
@@ -160,6 +173,7 @@ def find(name: str, roots: Roots) -> Collection:
         left_out=tuple(LeftOut(**each) for each in header["left_out"]),
         vectors=header["own"].get("vectors", ""),
         tags=Tags(**header["tags"]) if header.get("tags") else None,
+        ndim=header.get("ndim", 2),
     )
 
 
@@ -195,7 +209,9 @@ def standing(name: str, roots: Roots) -> Standing:
 def write(collection: Collection, roots: Roots) -> Dataset:
     """Write a record in the place of the one before; the Dataset that it is."""
     folder = folder_of(collection.name, roots)
-    columns = {name: [getattr(file, name) for file in collection.files] for name in (*_TEXTS, *_NUMBERS)}
+    files = collection.files
+    unusual = [name for name, usual in _USUAL.items() if any(getattr(file, name) != usual for file in files)]
+    columns = {name: [getattr(file, name) for file in files] for name in (*_TEXTS, *_NUMBERS, *unusual)}
     data = json.dumps(columns, separators=(",", ":"), ensure_ascii=True).encode()
     path = folder / f"files-{hashlib.sha256(data).hexdigest()[:32]}.json"
     artifacts.write_atomic(path, lambda stream: stream.write(data))
@@ -247,6 +263,7 @@ def _header_of(collection: Collection, files: str) -> dict[str, Any]:
         "classes": list(collection.classes),
         "counts": {split: len(collection.of(split)) for split in SPLITS},
         "channels": collection.channels,
+        "ndim": collection.ndim,
         "own": asdict(_own(collection)),
         "left_out": [asdict(each) for each in collection.left_out],
     }
@@ -255,8 +272,9 @@ def _header_of(collection: Collection, files: str) -> dict[str, Any]:
 def _own(collection: Collection) -> Own:
     files = collection.files
     rows = [[file.pixels, file.label, file.group, file.split] for file in files]
+    kind = {} if collection.ndim == 2 else {"ndim": collection.ndim}
     return Own(
-        digest=artifacts.fingerprint(rows=rows, classes=collection.classes, channels=collection.channels),
+        digest=artifacts.fingerprint(rows=rows, classes=collection.classes, channels=collection.channels, **kind),
         side=median_low(min(file.height, file.width) for file in files),
         largest=max(file.height * file.width for file in files),
         even=len({(file.height, file.width) for file in files}) == 1,
@@ -268,17 +286,18 @@ def _own(collection: Collection) -> Own:
 
 def _dataset(header: Mapping[str, Any]) -> Dataset:
     counts, own = header["counts"], Own(**header["own"])
-    noun = f"vectors by {own.vectors}" if own.vectors else "pictures"
+    ndim = header.get("ndim", 2)
+    noun = f"vectors by {own.vectors}" if own.vectors else "pictures" if ndim == 2 else "volumes"
     return Dataset(
         name=header["name"],
         title=header["name"],
         about=f"{sum(counts.values()):,} {noun} of your own, from {_origin(header)}.",
-        ndim=2,
+        ndim=ndim,
         channels=header["channels"],
         task="classes",
         classes=tuple(header["classes"]),
         counts=MappingProxyType(dict(counts)),
-        sizes=(AS_THEY_ARE,) if own.vectors else SIZES,
+        sizes=(AS_THEY_ARE,) if own.vectors else SIZES if ndim == 2 else VOLUME_SIZES,
         licence="your own",
         url="",
         citation="",
@@ -297,5 +316,8 @@ def _files(path: Path) -> tuple[File, ...]:
     if path.stem != f"files-{hashlib.sha256(data).hexdigest()[:32]}":
         raise ValueError("its checksum does not fit its content")
     columns = json.loads(data)
-    order = File.__dataclass_fields__
-    return tuple(File(*row) for row in zip(*(columns[name] for name in order), strict=True))
+    if "slices" in columns:
+        columns["slices"] = [tuple(names) for names in columns["slices"]]
+    order, count = File.__dataclass_fields__, len(columns["name"])
+    filled = (columns[name] if name in columns else [_USUAL[name]] * count for name in order)
+    return tuple(File(*row) for row in zip(*filled, strict=True))

@@ -4,12 +4,14 @@ Nothing is copied and nothing is unpacked to a disk. Whatever cannot be used is 
 trap as a whole, such as an archive that unpacks to hundreds of times its size, is refused.
 """
 
+import functools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
-from retrieval.datasets.collections import containers, layout, sifting
+from retrieval.datasets.collections import containers, layout, sifting, slices
 from retrieval.datasets.collections.containers import Container, Kind, unusable
 from retrieval.datasets.collections.folders import Folder
 from retrieval.datasets.collections.imported import SUFFIXES
@@ -42,6 +44,7 @@ class Entry:
         group: What it belongs to, such as a patient, by table or pattern; None: to nothing but itself.
         split: Where a table or folders say so.
         burned_in: Whether the source says that text is burned into its pixels.
+        slices: Of a volume whose slices are files of their own, their names; its own is then that of their folder.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Entry:
     group: str | None = None
     split: SplitName | None = None
     burned_in: bool = False
+    slices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +63,13 @@ class Source:
     Attributes:
         entries: In the order of their names.
         left_out: Files that are not used, with reasons; of many with the same one, some and how many more.
+        ndim: 2 where its entries are pictures, 3 where they are volumes.
     """
 
     container: Container
     entries: tuple[Entry, ...]
     left_out: tuple[LeftOut, ...]
+    ndim: Literal[2, 3] = 2
 
     @property
     def path(self) -> Path:
@@ -99,13 +105,14 @@ class Source:
         self.close()
 
 
-def open_source(path: Path, *, pattern: str | None = None) -> Source:
+def open_source(path: Path, *, pattern: str | None = None, ndim: Literal[2, 3] = 2) -> Source:
     """Open a folder, zip or plain tar and list the pictures in it with what is told of them (see `layout.laid_out`).
 
     Or a file of vectors (see `imported.read_imported`), whose items are listed in their stead.
 
     Args:
         pattern: A regular expression whose one group is the patient's part of a file name.
+        ndim: 3 lists volumes: files that may hold one, and the series of slices in its folders.
 
     Raises:
         BadInput: There is no such folder or archive, it is damaged, a trap or holds no picture, its table or folders
@@ -114,25 +121,42 @@ def open_source(path: Path, *, pattern: str | None = None) -> Source:
     expression = layout.compiled(pattern) if pattern is not None else None
     container = open_container(path)
     if isinstance(container, VectorFile):
-        return _of_vectors(container, pattern)
+        return _of_vectors(container, pattern, ndim)
     try:
-        found = container.found()
-        sift = sifting.sifted(found, start=container.start)
-        order = layout.laid_out(
-            sift.pictures,
-            sift.tables,
-            read=lambda name: containers.read_whole(container, name),
-            pattern=expression,
-        )
-        left_out = sifting.shortened([*sift.left_out, *order.left_out])
-        if not order.pictures:
-            raise _without_pictures(path, left_out)
+        return _listed(container, expression, ndim)
     except BaseException:
         container.close()
         raise
+
+
+def _listed(container: Container, pattern: re.Pattern[str] | None, ndim: Literal[2, 3]) -> Source:
+    found = container.found()
+    sift = sifting.sifted(found, start=container.start, kinds=_kinds(container, ndim))
+    series = slices.gathered(sift.pictures, container) if ndim == 3 else dict.fromkeys(sift.pictures, ())
+    read = functools.partial(containers.read_whole, container)
+    order = layout.laid_out(tuple(series), sift.tables, read=read, pattern=pattern)
+    left_out = sifting.shortened([*sift.left_out, *order.left_out])
+    if not order.pictures:
+        raise _without_pictures(container.path, left_out, noun="picture" if ndim == 2 else "volume")
     sizes = {each.name: each.bytes for each in found}
-    entries = (Entry(each.name, sizes[each.name], each.label, each.group, each.split) for each in order.pictures)
-    return Source(container=container, entries=tuple(entries), left_out=left_out)
+    entries = (
+        Entry(
+            told.name,
+            sum(sizes[name] for name in series[told.name] or (told.name,)),
+            told.label,
+            told.group,
+            told.split,
+            slices=series[told.name],
+        )
+        for told in order.pictures
+    )
+    return Source(container=container, entries=tuple(entries), left_out=left_out, ndim=ndim)
+
+
+def _kinds(container: Container, ndim: int) -> sifting.Kinds:
+    if ndim == 2:
+        return sifting.PICTURE_FILES
+    return sifting.VOLUMES_AND_ZIPS if container.kind == "folder" else sifting.VOLUME_FILES
 
 
 def open_container(path: Path) -> Container:
@@ -160,7 +184,12 @@ def open_container(path: Path) -> Container:
     raise _unknown_kind(path, start)
 
 
-def _of_vectors(container: VectorFile, pattern: str | None) -> Source:
+def _of_vectors(container: VectorFile, pattern: str | None, ndim: int) -> Source:
+    if ndim == 3:
+        raise BadInput(
+            f"{container.path.name} is taken for a file of vectors, not for volumes.",
+            remedy="Put it into a folder, and give that.",
+        )
     if pattern is not None:
         raise BadInput(
             "A pattern finds groups in the names of files, and these are vectors.",
@@ -191,7 +220,7 @@ def _unknown_kind(path: Path, start: bytes) -> BadInput:
     )
 
 
-def _without_pictures(path: Path, left_out: tuple[LeftOut, ...]) -> BadInput:
+def _without_pictures(path: Path, left_out: tuple[LeftOut, ...], *, noun: str) -> BadInput:
     some = " ".join(f"{each.name}: {each.reason}" for each in (*left_out[:2], *left_out[2:][-1:]))
     why = f"Left out were, among others: {some}" if left_out else "It is empty."
-    return unusable(path, "it holds no picture that can be used", remedy=why)
+    return unusable(path, f"it holds no {noun} that can be used", remedy=why)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from retrieval.datasets.collections import naming
 from retrieval.datasets.collections.containers import (
+    MOST_READ,
     ArchiveFile,
     Found,
     Kind,
@@ -82,7 +83,7 @@ class Tar:
         if member.problem:
             raise unreadable(self.path, name, member.problem[0].lower() + member.problem[1:].removesuffix("."))
         try:
-            return self._file.at(member.offset, min(size, member.bytes))
+            return self._pieces(member.offset, min(size, member.bytes))
         except OSError as error:
             raise unreadable(self.path, name, error.strerror or type(error).__name__) from error
 
@@ -93,6 +94,11 @@ class Tar:
     def close(self) -> None:
         """Close the archive."""
         self._file.close()
+
+    def _pieces(self, offset: int, size: int) -> bytes:
+        """So many bytes, of which no more are asked for at once than is allowed."""
+        starts = range(offset, offset + size, MOST_READ)
+        return b"".join(self._file.at(start, min(MOST_READ, offset + size - start)) for start in starts)
 
     def _member(self, name: str) -> _Member:
         if name not in self._members:

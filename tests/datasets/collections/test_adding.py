@@ -87,10 +87,10 @@ def test_exact_duplicates_are_found_by_their_pixels_and_kept_on_one_side(folder:
 
 
 def test_a_pattern_names_the_group(tmp_path: Path, empty_roots: Roots):
-    for patient in range(12):
+    for case in range(12):
         for number in range(4):
-            name = tmp_path / "scans" / "ab"[patient % 2] / f"p{patient:02d}_{number}.png"
-            write_picture(name, seed=(patient, number))
+            name = tmp_path / "scans" / "ab"[case % 2] / f"p{case:02d}_{number}.png"
+            write_picture(name, seed=(case, number))
     made = adding.add("scans", tmp_path / "scans", empty_roots, pattern=r"(p\d+)_")
     sides: dict[str | None, set[str]] = {}
     for file in made.files:
