@@ -44,8 +44,7 @@ Query = Annotated[
 LabelTag = Annotated[
     str | None,
     typer.Option(
-        "--label-tag",
-        help="Of DICOM files and archives: the attribute that is the label, such as BodyPartExamined.",
+        "--label-tag", help="Of DICOM files and archives: the attribute that is the label, such as BodyPartExamined."
     ),
 ]
 Volumes = Annotated[
@@ -191,12 +190,8 @@ def remove(name: Name, form: FormOption = Form.TEXT) -> None:
         roots = roots_from_environment()
         sent = received.is_received(name, roots)
         records.remove(name, roots)
-    what = (
-        "The zip that was sent to the page is deleted."
-        if sent
-        else "Its pictures were not touched where they come from."
-    )
-    give({"removed": name}, form, text=f"{name} is forgotten. {what}")
+    what = "The zip that was sent to the page is deleted" if sent else "Its pictures stay where they come from"
+    give({"removed": name}, form, text=f"{name} is forgotten. {what}.")
 
 
 def _check_kind(in_archive: bool, *, pattern: str | None, encoder: str, volumes: bool, query: list[str] | None) -> None:

@@ -101,7 +101,9 @@ def _listed(request: Request, *, arrivals: Arrivals) -> Response:
 
 def _held(request: Request, *, roots: Roots) -> Response:
     try:
-        return JSONResponse(own_pictures.outcome(records.find(request.path_params["name"], roots)), headers=NEVER)
+        found = records.find(request.path_params["name"], roots)
+        about = records.standing(found.name, roots).dataset.about
+        return JSONResponse(own_pictures.outcome(found, about=about), headers=NEVER)
     except RetrievalError as error:
         return _no(error, status=404)
 

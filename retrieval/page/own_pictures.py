@@ -39,15 +39,16 @@ def arrival(one: Arrival) -> dict[str, Any]:
     }
 
 
-def outcome(found: Collection) -> dict[str, Any]:
-    """What a collection holds, and what of its source it does not."""
+def outcome(found: Collection, *, about: str) -> dict[str, Any]:
+    """What a collection holds, and what of its source it does not; `about` is its Dataset's."""
     left = found.left_out
     return {
         "name": found.name,
-        "pictures": _pictures(found),
+        "pictures": about if found.vectors else f"{about} {_pictures(found)}",
         "classes": _classes(found.files)[:MOST_CLASSES],
         "more_classes": max(0, len(_classes(found.files)) - MOST_CLASSES),
         "groups": _groups(found.files),
+        "burned_in": _burned_in(found.files),
         "duplicates": _duplicates(found.files),
         "same": [[file.name for file in same] for same in duplicates(found.files)[:MOST_SETS]],
         "left_out": [asdict(each) for each in left[:MOST_LEFT_OUT]],
@@ -56,12 +57,13 @@ def outcome(found: Collection) -> dict[str, Any]:
 
 
 def _line(data: Dataset, roots: Roots) -> dict[str, Any]:
-    noun = "picture" if data.ndim == 2 else "volume"
+    noun = "vector" if data.vectors else "picture" if data.ndim == 2 else "volume"
+    held = _number(sum(data.counts.values()), noun)
     return {
         "name": data.name,
         "title": data.title,
         "sizes": list(data.sizes),
-        "words": f"{_number(sum(data.counts.values()), noun)}{_in_classes(data)}: {splits(data)}.",
+        "words": f"{held}{_in_classes(data)}: {splits(data)}.",
         "received": received.is_received(data.name, roots),
     }
 
@@ -81,7 +83,7 @@ def _pictures(found: Collection) -> str:
     low, high = min(sides), max(sides)
     size = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     colour = "in colour" if found.channels == 3 else "grey"
-    return f"{_number(len(found.files), 'picture')} of {size} pixels a side, {colour}, from {found.source.name}."
+    return f"They are {colour}, of {size} pixels a side."
 
 
 def _classes(files: Sequence[File]) -> list[list[Any]]:
@@ -94,6 +96,12 @@ def _classes(files: Sequence[File]) -> list[list[Any]]:
 def _groups(files: Sequence[File]) -> str:
     count = len({file.group for file in files if file.group is not None})
     return f"{_number(count, 'group')}, such as patients; none on two sides." if count else ""
+
+
+def _burned_in(files: Sequence[File]) -> str:
+    count = sum(file.burned_in for file in files)
+    said = f"Text seems to be burned into the pixels of {_number(count, 'picture')}: it may name a person."
+    return said if count else ""
 
 
 def _duplicates(files: Sequence[File]) -> str:

@@ -80,7 +80,9 @@ def test_a_zip_becomes_a_collection_that_is_searched_and_removed(send, client, e
 
     held = client.get("/collections/mine.json").json()
     assert held["classes"] == [["dark", 14, 4, 2], ["light", 14, 4, 2]]
-    assert held["pictures"] == "40 pictures of 7 to 9 pixels a side, grey, from My pictures.zip."
+    assert held["pictures"] == (
+        "40 pictures of your own, from My pictures.zip. They are grey, of 7 to 9 pixels a side."
+    )
     assert held["duplicates"] == "No exact duplicates." and held["groups"] == ""
     assert {each["name"] for each in held["left_out"]} == {"light/broken.png", "*.txt"}
     assert held["more_left_out"] == 0
@@ -115,7 +117,7 @@ def test_more_than_is_listed_is_counted_too(tmp_path, empty_roots):
     with zipfile.ZipFile(files, "a") as archive:
         for number in range(300):
             archive.writestr(f"a/../{number}.png", b"x")
-    held = own_pictures.outcome(adding.add("mine", files, empty_roots))
+    held = own_pictures.outcome(adding.add("mine", files, empty_roots), about="")
     assert len(held["left_out"]) + held["more_left_out"] == 300
 
 

@@ -30,8 +30,9 @@ def place_for(name: str, file: str, roots: Roots) -> Path:
 
 
 def is_received(name: str, roots: Roots) -> bool:
-    """Whether a collection's archive lies beside its record; UnknownName where there is no such collection."""
-    return records.standing(name, roots).source.is_relative_to(records.folder_of(name, roots))
+    """Whether a collection's pictures were sent here as an archive; UnknownName where there is no such collection."""
+    place = records.standing(name, roots).source.parent
+    return place.parent == records.folder_of(name, roots) and place.name.startswith(_FOLDER)
 
 
 def discard(path: Path) -> None:

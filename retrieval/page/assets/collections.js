@@ -163,6 +163,7 @@ async function fillHeld(name, content) {
   const nodes = [make('p', '', held.pictures)];
   nodes.push(held.classes.length ? tableOf(held) : make('p', '', 'They have no labels: they can be searched, not ranked.'));
   if (held.groups) nodes.push(make('p', '', held.groups));
+  if (held.burned_in) nodes.push(make('p', '', held.burned_in));
   nodes.push(make('p', '', held.duplicates));
   if (held.same.length) nodes.push(listOf(held.same.map((names) => names.slice(0, 4).join(', ') + (names.length > 4 ? ' …' : ''))));
   nodes.push(make('p', '', held.left_out.length ? 'Left out:' : 'Nothing was left out.'));
@@ -215,7 +216,7 @@ async function remove() {
 }
 
 function start() {
-  const kept = `${props.bounds} The zip is kept in the cache of the machine that serves this page for as long as the collection is there, since its pictures are read in it when they are needed; whoever opens the page sees them. Folders and larger archives on that machine are added where they lie: `;
+  const kept = `${props.bounds} The zip is kept as it is, with all that DICOM files in it say, in the cache of the machine that serves this page, for as long as the collection is there, since its pictures are read in it when they are needed; whoever opens the page sees them. Folders and larger archives on that machine are added where they lie: `;
   find('bounds').append(kept, make('code', '', 'python -m retrieval collection add NAME PATH'));
   find('title').tabIndex = -1;
   form.addEventListener('submit', (event) => { event.preventDefault(); begin(); });
