@@ -9,7 +9,7 @@ import pytest
 import volume_files as files
 from packed import KINDS
 
-from retrieval import evaluation, search
+from retrieval import evaluation, readiness, search
 from retrieval.answers import ItemQuery, UploadQuery
 from retrieval.cells import cell, grid
 from retrieval.datasets.catalogue import find_dataset
@@ -125,7 +125,7 @@ def test_a_sampled_one_is_answered_and_reliability_is_known(folder: Path, empty_
     search.prepare(asked, empty_roots)
     answer = search.find(ItemQuery("test", 0), asked, empty_roots)
     assert answer.query_label_name in ("even", "odd") and len(answer.neighbours) == 5
-    assert search.readiness(asked, empty_roots).state == "ready"
+    assert readiness.of_pictures(asked, empty_roots).state == "ready"
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

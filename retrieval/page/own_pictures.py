@@ -58,11 +58,12 @@ def outcome(found: Collection, *, about: str) -> dict[str, Any]:
 
 def _line(data: Dataset, roots: Roots) -> dict[str, Any]:
     noun = "vector" if data.vectors else "picture" if data.ndim == 2 else "volume"
+    held = _number(sum(data.counts.values()), noun)
     return {
         "name": data.name,
         "title": data.title,
         "sizes": list(data.sizes),
-        "words": f"{_number(sum(data.counts.values()), noun)}{_in_classes(data)}: {splits(data)}.",
+        "words": f"{held}{_in_classes(data)}: {splits(data)}.",
         "received": received.is_received(data.name, roots),
     }
 
