@@ -159,14 +159,14 @@ def unrankable(cell: Cell) -> Unavailable | None:
     data, needed = cell.data, cell.rules.k + 1
     if not data.labelled:
         return Unavailable(
-            f"The pictures of {data.title} have no labels, so that no ranking of them can be judged.",
+            f"The {data.noun}s of {data.title} have no labels, so that no ranking of them can be judged.",
             remedy="They can be searched. To rank extractors, give labels by class folders or a CSV, and update it.",
         )
     if data.own is not None and (not data.counts["test"] or data.counts["train"] < needed):
         return Unavailable(
-            f"{data.title} has {data.counts['train']} pictures in its gallery and {data.counts['test']} to ask with; "
-            f"a ranking is judged from {needed} and one on.",
-            remedy="It can be searched. Add more pictures and update the collection.",
+            f"{data.title} has {data.counts['train']} {data.noun}s in its gallery and {data.counts['test']} to ask "
+            f"with; a ranking is judged from {needed} and one on.",
+            remedy="It can be searched. Add more and update the collection.",
         )
     return None
 
@@ -278,7 +278,7 @@ def _beyond_groups(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots
         raise Unavailable(
             f"{largest} of the {len(groups.train)} gallery pictures of {cell.data.title} are the same picture again, "
             f"so that fewer than {k} others are left to compare with.",
-            remedy="It can be searched. Add more pictures and update the collection.",
+            remedy="It can be searched. Add more and update the collection.",
         )
     if largest + k > ranking.indices.shape[1]:
         gallery, query = embeddings(cell, "train", roots), embeddings(cell, "test", roots)

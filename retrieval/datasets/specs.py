@@ -93,6 +93,13 @@ class Dataset:
         return "" if self.own is None else self.own.vectors
 
     @property
+    def noun(self) -> str:
+        """What one of its items is called: `picture`, `volume` or `vector`."""
+        if self.vectors:
+            return "vector"
+        return "picture" if self.ndim == 2 else "volume"
+
+    @property
     def grouped(self) -> bool:
         """Whether people gave its items groups, of which one card each can be shown."""
         return self.own is not None and self.own.grouped

@@ -57,8 +57,7 @@ def outcome(found: Collection, *, about: str) -> dict[str, Any]:
 
 
 def _line(data: Dataset, roots: Roots) -> dict[str, Any]:
-    noun = "vector" if data.vectors else "picture" if data.ndim == 2 else "volume"
-    held = _number(sum(data.counts.values()), noun)
+    held = _number(sum(data.counts.values()), data.noun)
     return {
         "name": data.name,
         "title": data.title,

@@ -197,7 +197,7 @@ def no_upload(cell: Cell, readiness: Readiness) -> str:
 
 
 def _own_needs_weights(cell: Cell) -> str:
-    noun = words.item_noun(cell.data)
+    noun = cell.data.noun
     return f"Asking with your own {noun} needs the weights of {cell.spec.title}, which are not at hand."
 
 

@@ -51,18 +51,11 @@ VECTORS_ALONE = "These are vectors that were made elsewhere: ask with one of the
 """Where a collection holds vectors and no pictures."""
 
 
-def item_noun(data: Dataset) -> str:
-    """What one item of a dataset is called."""
-    if data.vectors:
-        return "vector"
-    return "picture" if data.ndim == 2 else "volume"
-
-
 def query_title(query: Query, data: Dataset) -> str:
     """What was asked with, for a heading."""
     if isinstance(query, ItemQuery):
-        return f"{SPLIT[query.split].capitalize()} {item_noun(data)} {query.index}"
-    return _quoted(query.text) if isinstance(query, TextQuery) else f"Your {item_noun(data)}"
+        return f"{SPLIT[query.split].capitalize()} {data.noun} {query.index}"
+    return _quoted(query.text) if isinstance(query, TextQuery) else f"Your {data.noun}"
 
 
 def summary(answer: Answer) -> str:
@@ -80,7 +73,7 @@ def summary(answer: Answer) -> str:
 
 def gallery_size(cell: Cell) -> str:
     """How many items are searched."""
-    return f"{cell.data.counts[cell.rules.gallery]:,} gallery {item_noun(cell.data)}s"
+    return f"{cell.data.counts[cell.rules.gallery]:,} gallery {cell.data.noun}s"
 
 
 def heading(answer: Answer) -> str:
@@ -124,7 +117,7 @@ def trust_sentence(answer: Answer) -> str:
 
 def reliability_sentence(reliability: Reliability | None, data: Dataset) -> str:
     """How often the first neighbour has been right in cases like this one, on the dataset's own test items."""
-    noun = item_noun(data)
+    noun = data.noun
     if not data.labelled:
         return "How far to trust this cannot be measured: the pictures have no labels."
     if reliability is None:
@@ -144,7 +137,7 @@ def nearness_sentence(nearness: Nearness | None, answer: Answer) -> str:
     """How near the first neighbour is, as the gallery's own pictures go."""
     if nearness is None:
         return ""
-    noun = item_noun(answer.cell.data)
+    noun = answer.cell.data.noun
     owner = f"this {noun}" if isinstance(answer.query, ItemQuery) else f"your {noun}"
     if nearness.beyond:
         return (

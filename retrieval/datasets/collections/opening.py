@@ -62,7 +62,7 @@ def describe_missing(dataset: Dataset, roots: Roots) -> Unavailable:
     """What to say where a collection's folder or archive is gone."""
     path = records.standing(dataset.name, roots).source
     return Unavailable(
-        f"The pictures of the collection {dataset.name} were in {path}, which is not there any more.",
+        f"The {dataset.noun}s of the collection {dataset.name} were in {path}, which is not there any more.",
         remedy=f"Bring it back; or run: python -m retrieval collection remove {dataset.name}. Then add it anew.",
     )
 
