@@ -31,6 +31,8 @@ MEDNIST = REPOSITORY.parent / "shared" / "collections" / "MedNIST-12000.tar"
 STATUS = Path("/proc/self/status")
 MOST = {"add": 600.0, "embed": 600.0, "search": 3000.0, "update": 600.0}  # MB of the whole process
 
+DONE = {"add": "added", "embed": "embedded", "search": "searched, duplicates found", "update": "updated"}
+
 Told = dict[str, Any]
 
 
@@ -121,8 +123,7 @@ def _embeddings(asked: Any, side: Any, roots: Roots) -> Any:
 
 
 def _memory(work: str, told: Told) -> Finding:
-    words = {"search": "searched, its duplicates found"}.get(work, f"{work}ed".replace("eed", "ed"))
-    name = f"peak memory, {COUNT:,} pictures {words}"
+    name = f"peak memory, {COUNT:,} pictures {DONE[work]}"
     return Finding(name, told["megabytes"], bound=MOST[work], unit="MB", note="of the whole process")
 
 
