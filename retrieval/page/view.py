@@ -105,7 +105,7 @@ def answered(
         **_frame(link, history, notice),
         "instead": no_upload(link.cell, readiness),
         "getting": getting,
-        "first_upload": readiness.message if readiness.uploads else "",
+        "first_upload": readiness.message if readiness.uploads and not link.uploaded else "",
         "summary": words.summary(answer),
         "query": {
             "title": words.query_title(answer.query, answer.cell.data),
