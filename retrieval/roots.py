@@ -85,8 +85,13 @@ def environment_of(roots: Roots, environ: Mapping[str, str] = os.environ) -> dic
 
 
 def queueing_allowed(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether visitors of the page may queue jobs: RETRIEVAL_JOBS=off says no, for a public server."""
-    return environ.get("RETRIEVAL_JOBS", "").strip().lower() not in ("off", "0", "no", "false")
+    """Whether visitors of the page may queue jobs and add pictures: RETRIEVAL_JOBS=off says no, for a public server.
+
+    On a Hugging Face Space, which sets SPACE_ID, they may not unless RETRIEVAL_JOBS=on.
+    """
+    usual = "off" if environ.get("SPACE_ID") else "on"
+    said = environ.get("RETRIEVAL_JOBS", "").strip().lower() or usual
+    return said not in ("off", "0", "no", "false")
 
 
 @dataclass(frozen=True)

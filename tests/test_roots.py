@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import BadInput
-from retrieval.roots import SHIPPED, Login, Roots, archive_login, largest_archive, roots_from_environment
+from retrieval.roots import (
+    SHIPPED,
+    Login,
+    Roots,
+    archive_login,
+    largest_archive,
+    queueing_allowed,
+    roots_from_environment,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -150,3 +158,17 @@ def test_a_login_is_not_shown():
 )
 def test_a_zip_may_be_as_large_as_is_named(named: dict[str, str], expected: int):
     assert largest_archive(named) == expected * 10**6
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, True),
+        ({"RETRIEVAL_JOBS": "off"}, False),
+        ({"SPACE_ID": "someone/space"}, False),
+        ({"SPACE_ID": "someone/space", "RETRIEVAL_JOBS": "on"}, True),
+    ],
+    ids=str,
+)
+def test_visitors_may_queue_but_on_a_public_server(environ: dict[str, str], expected: bool):
+    assert queueing_allowed(environ) is expected
