@@ -309,7 +309,7 @@ def test_without_weights_stored_neighbours_still_answer_samples(empty_roots: Roo
 def test_what_takes_seconds_is_computed_in_place_and_then_ready(empty_roots: Roots):
     found = readiness.of_pictures(PHANTOMS, empty_roots)
     assert found.state == "minute" and found.uploads and 0 < found.seconds <= readiness.A_MINUTE
-    assert "not been computed" in found.message and "seconds" in found.remedy
+    assert "not been computed" in found.message and "second" in found.remedy
     assert not (empty_roots.cache / "embeddings").exists()  # asking computes nothing
     search.prepare(PHANTOMS, empty_roots)
     found = readiness.of_pictures(PHANTOMS, empty_roots)
@@ -372,7 +372,7 @@ def test_a_group_larger_than_the_stored_lists_is_no_stack_trace(breast, tmp_path
 
 NO_TORCH = """
 import sys
-from retrieval import roots, search
+from retrieval import readiness, roots, search
 from retrieval.answers import ItemQuery
 from retrieval.cells import cell
 where, here = cell("breastmnist", 28, "efficientnet_lite0"), roots.roots_from_environment()
@@ -409,7 +409,7 @@ def test_a_picture_whose_features_are_not_finite_is_refused(
 ):
     query = picture(breast, "test", 3, tmp_path)
     search.find(query, PIXELS, breast)  # so that the gallery is there
-    monkeypatch.setattr(builtin, "pixels", lambda item: np.full(item.size, np.nan))
+    monkeypatch.setitem(builtin._FEATURES, "pixels", lambda item: np.full(item.size, np.nan))
     with pytest.raises(Unavailable, match="not finite numbers for this picture"):
         search.find(query, PIXELS, breast)
 
