@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -52,6 +53,11 @@ def of_persons(folder: Path) -> set[bytes]:
     return {text.encode() for text in found if len(text) >= SHORTEST}
 
 
+def stands_in(told: bytes, text: bytes) -> bool:
+    """Whether a text is told; a number as a whole, since a digest holds many a number by chance."""
+    return re.search(rb"(?<![0-9a-f])" + text + rb"(?![0-9a-f])", told) is not None if text.isdigit() else text in told
+
+
 def test_all_files_become_pictures_or_sentences_and_no_person_is_kept(empty_roots: Roots, folder: Path, caplog):
     caplog.set_level(logging.DEBUG)
     said = []
@@ -84,4 +90,4 @@ def test_all_files_become_pictures_or_sentences_and_no_person_is_kept(empty_root
     assert len(persons) > 50
     kept = b"".join(path.read_bytes() + str(path).encode() for path in empty_roots.cache.rglob("*") if path.is_file())
     told = kept + "".join((*said, caplog.text)).encode()
-    assert [text for text in persons if text in told] == []
+    assert [text for text in persons if stands_in(told, text)] == []
