@@ -102,17 +102,23 @@ def _row(number: int, data, size: int, draw: random.Random):
 
 def _figures(n: int, draw: random.Random):
     from retrieval.leaderboard import Figures
-    from retrieval.scoring.uncertainty import wilson
 
     hits = {name: draw.randrange(n // 2, n) for name in ("ACC@1", "ACC@3", "ACC@5", "mMV@5", "MV@5")}
     others = {name: draw.uniform(20, 100) for name in ("mAP@5", "P@5", "AP@5", "MRR@5", "nDCG@5", "balanced ACC@1")}
     return Figures(
         metrics={name: 100 * count / n for name, count in hits.items()} | others,
         hits=hits,
-        intervals={name: tuple(100 * end for end in wilson(count, n) or (0.0, 1.0)) for name, count in hits.items()},
+        intervals={name: _interval(count, n) for name, count in hits.items()},
         beats_majority={"ACC@1": draw.random() > 0.2, "mMV@5": True},
         near_best=("ACC@1",) if draw.random() > 0.8 else (),
     )
+
+
+def _interval(count: int, n: int) -> tuple[float, float]:
+    from retrieval.scoring.uncertainty import wilson
+
+    low, high = wilson(count, n) or (0.0, 1.0)
+    return 100 * low, 100 * high
 
 
 KINDS = {function.__name__: function for function in (textboxes, round_trip, board, dataframe)}

@@ -18,13 +18,14 @@ import numpy as np
 from benchmarks import random_networks
 from benchmarks.judging import Finding, median, timed
 from benchmarks.serving import REPOSITORY, environment
+from retrieval.cells import Cell
 from retrieval.datasets.catalogue import find_dataset
 from retrieval.embeddings import pipeline
 from retrieval.encoders import devices, preprocessing, with_onnx
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.specs import Encoder
 from retrieval.jobs.plan import STUDY, cells_of
-from retrieval.roots import Roots
+from retrieval.roots import Roots, roots_from_environment
 
 ROUNDS, SEED = 3, 0
 FEW = 4  # pictures, for what torch runs on a CPU
@@ -41,7 +42,7 @@ def findings() -> list[Finding]:
     total = sum(filter(None, hours)) if any(hours) else None
     print(_table([("encoder", "by", "ms a picture, by the side that it sees", "pictures", "hours"), *rows]))
     left_out = [name for name, each in zip(STUDY.encoders, hours, strict=True) if each is None]
-    note = f"fp32, random weights, {len(cells_of(STUDY))} cells, every slice of a volume counted; table above"
+    note = f"fp32, random weights, {len(_grid())} cells, every slice of a volume counted; table above"
     note += f"; without {', '.join(left_out)}, not measured here" if left_out else ""
     return [Finding("the study's whole grid on this device, by measured rates", total, unit="hours", note=note)]
 
@@ -49,11 +50,15 @@ def findings() -> list[Finding]:
 def pictures_of(name: str) -> Counter[Side]:
     """How many pictures, or slices of volumes, an encoder of the study is to embed at each side that it sees."""
     found = Counter[Side]()
-    for cell in cells_of(STUDY):
+    for cell in _grid():
         if cell.encoder == name:
             side, slices = _seen(name, cell.dataset, cell.size)
             found[side] += slices * sum(cell.data.counts[split] for split in ("train", "test"))
     return found
+
+
+def _grid() -> tuple[Cell, ...]:
+    return cells_of(STUDY, roots_from_environment(environment()))
 
 
 @cache

@@ -212,13 +212,15 @@ def _forward() -> Iterator[Callable[[], float]]:
     command = [sys.executable, "-m", "benchmarks.forward"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=REPOSITORY, env=environment(), **pipes) as process:
+        asked, answers = process.stdin, process.stdout
+        assert asked and answers
 
         def once() -> float:
-            print(file=process.stdin, flush=True)
-            return 1000 * float(process.stdout.readline())
+            print(file=asked, flush=True)
+            return 1000 * float(answers.readline())
 
         yield once
-        process.stdin.close()
+        asked.close()
 
 
 def _picture(seed: int) -> str:
