@@ -1,57 +1,15 @@
 """Encoders of keras.applications, on Keras 3's torch backend."""
 
 import os
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from retrieval.encoders import devices
+from retrieval.encoders import with_torch
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.encoders.weights import Weights, unreadable
-from retrieval.encoders.with_torch import arithmetic, bring, values_on
-
-
-@dataclass(frozen=True, eq=False)
-class KerasEncoder:
-    """A keras.applications network without its top, pooled."""
-
-    spec: EncoderSpec
-    weights_digest: str
-    network: Any
-    device: str
-    runtime: str = "torch"
-    at_once: int = 1
-    preparers: int = 1
-
-    def bring(self, pictures: np.ndarray) -> Any:
-        """Pictures as seen, uint8 [N, S, S, 3], brought to the device, for `embed`."""
-        return bring(self.device, pictures)
-
-    def embed(self, pictures: Any) -> np.ndarray:
-        """Pictures as seen, uint8 [N, S, S, 3], or what `bring` made of them, to raw features, float32 [N, dim]."""
-        return self._features(values_on(self.device, pictures, self.spec))
-
-    def features(self, inputs: np.ndarray) -> np.ndarray:
-        """Network inputs, float32 [N, S, S, 3], to raw features, float32 [N, dim]."""
-        import torch
-
-        return self._features(torch.from_numpy(inputs).to(self.device))
-
-    def _features(self, values: Any) -> np.ndarray:
-        import torch
-
-        with torch.inference_mode(), arithmetic(self.spec, self.device):
-            return self.graph(values).float().cpu().numpy()
-
-    def graph(self, values: Any) -> Any:
-        """Normalised values [N, S, S, 3] to raw features [N, dim], both tensors on the device."""
-        import keras
-
-        # Keras moves what it is given to the device of the moment, which need not be the network's.
-        with keras.device(self.device):
-            return self.network(values, training=False)
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
@@ -70,7 +28,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-def load(spec: EncoderSpec, weights: Weights, *, device: str) -> KerasEncoder:
+def load(spec: EncoderSpec, weights: Weights, *, device: str) -> with_torch.TorchEncoder:
     """Build the network and load its weights; BadInput where they do not fit."""
     os.environ["KERAS_BACKEND"] = "torch"  # read by Keras when it is first imported
     import keras
@@ -84,8 +42,16 @@ def load(spec: EncoderSpec, weights: Weights, *, device: str) -> KerasEncoder:
     with torch.device(device), keras.device(device):
         network = build(include_top=False, weights=None, pooling="avg", input_shape=(None, None, 3))
         _fill(network, Path(str(weights.path)))
-    at_once, preparers = devices.overlap(device)
-    return KerasEncoder(spec, weights.digest, network, device, at_once=at_once, preparers=preparers)
+    return with_torch.on(device, network, partial(_features, network, device), spec, weights)
+
+
+def _features(network: Any, device: str, values: Any) -> Any:
+    """Normalised values [N, S, S, 3] to raw features [N, dim], both tensors on the device."""
+    import keras
+
+    # Keras moves what it is given to the device of the moment, which need not be the network's.
+    with keras.device(device):
+        return network(values, training=False).float()
 
 
 def _fill(network: Any, path: Path) -> None:

@@ -1,8 +1,8 @@
-"""What the encoders of timm, open_clip and transformers share: a torch network, strictly filled, and its steps."""
+"""The encoder of every library: a network on torch. What timm, open_clip and transformers share: filling, and steps."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,14 @@ from retrieval.encoders.weights import Weights, unreadable
 
 @dataclass(frozen=True, eq=False)
 class TorchEncoder:
-    """A torch network and the steps from its output to the feature.
+    """A network on torch, from pictures to features.
 
     Attributes:
         spec: What it was built from.
         weights_digest: Of the weights in it.
         device: Where it runs.
         network: In evaluation mode, on the device.
-        forward: Pictures [N, 3, S, S] to what the first step takes, by the network.
-        tensors: Of the steps.
+        graph: Normalised values [N, S, S, 3] to raw features [N, dim], float32, both tensors on the device.
         at_once: Calls of `embed` that may run side by side.
         preparers: Threads that prepare pictures for these calls.
     """
@@ -33,8 +32,7 @@ class TorchEncoder:
     weights_digest: str
     device: str
     network: Any
-    forward: Callable[[Any], Any]
-    tensors: Mapping[str, Any] = field(default_factory=dict)
+    graph: Callable[[Any], Any]
     runtime: str = "torch"
     at_once: int = 1
     preparers: int = 1
@@ -58,10 +56,6 @@ class TorchEncoder:
 
         with torch.inference_mode(), arithmetic(self.spec, self.device):
             return self.graph(values).cpu().numpy()
-
-    def graph(self, values: Any) -> Any:
-        """Normalised values [N, S, S, 3] to raw features [N, dim], both tensors on the device."""
-        return steps.apply(self.spec.steps, self.forward(values.permute(0, 3, 1, 2)), self.tensors).float()
 
 
 def arithmetic(spec: EncoderSpec, device: str) -> AbstractContextManager[Any]:
@@ -124,17 +118,22 @@ def encoder(
     forward: Callable[[Any], Any],
     tensors: Mapping[str, Any],
 ) -> TorchEncoder:
-    """The encoder of a filled network, brought to its device with its steps' tensors."""
+    """The encoder of a filled network, brought to its device with its steps' tensors.
+
+    Args:
+        forward: Pictures [N, 3, S, S] to what the first step takes, by the network.
+        tensors: Of the steps.
+    """
     moved = {name: tensor.to(device) for name, tensor in tensors.items()}
     network = network.eval().to(device)
+
+    def graph(values: Any) -> Any:
+        return steps.apply(spec.steps, forward(values.permute(0, 3, 1, 2)), moved).float()
+
+    return on(device, network, graph, spec, weights)
+
+
+def on(device: str, network: Any, graph: Callable[[Any], Any], spec: EncoderSpec, weights: Weights) -> TorchEncoder:
+    """The encoder of a network that is on its device, with as many calls side by side as that can take."""
     at_once, preparers = devices.overlap(device)
-    return TorchEncoder(
-        spec,
-        weights.digest,
-        device,
-        network=network,
-        forward=forward,
-        tensors=moved,
-        at_once=at_once,
-        preparers=preparers,
-    )
+    return TorchEncoder(spec, weights.digest, device, network, graph, at_once=at_once, preparers=preparers)
