@@ -19,7 +19,7 @@ from retrieval.datasets.specs import Split
 from retrieval.embeddings import embedding
 from retrieval.embeddings.embedding import Embeddings, Progress
 from retrieval.encoders import configs, loading, weights
-from retrieval.errors import BadInput, RetrievalError, Unavailable
+from retrieval.errors import RetrievalError, Unavailable
 from retrieval.groups import Groups, find_groups
 from retrieval.groups import fingerprint_of as groups_fingerprint
 from retrieval.ranking import neighbours as ranked
@@ -33,13 +33,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Marks:
-    """The fingerprints of a cell's parts, and whether its data and weights are both the known ones."""
+    """The fingerprints of a cell's parts, the digests behind them, and whether data and weights are the known ones."""
 
     train_embeddings: str
     test_embeddings: str
     train: str
     test: str
     groups: str
+    data: str
     weights: str
     verified: bool
 
@@ -72,6 +73,7 @@ def marks_of(cell: Cell, *, data: str, weights: str, verified: bool, settled: co
         train=ranked.fingerprint_of(train, train, cell.rules, _depth(cell, "train")),
         test=ranked.fingerprint_of(train, test, cell.rules, _depth(cell, "test")),
         groups=groups_fingerprint(data),
+        data=data,
         weights=weights,
         verified=verified,
     )
@@ -107,13 +109,18 @@ def stored_neighbours(cell: Cell, side: Side, roots: Roots, *, parts: Marks | No
 def neighbours(
     cell: Cell, side: Side, roots: Roots, *, device: str = "auto", progress: Progress | None = None
 ) -> Neighbours:
-    """The neighbours of the cell's test or gallery pictures, computed if need be."""
-    found = stored_neighbours(cell, side, roots)
+    """The neighbours of the cell's test or gallery pictures, computed if need be.
+
+    Unavailable where data or weights became others while they were computed.
+    """
+    parts = marks(cell, roots)
+    found = stored_neighbours(cell, side, roots, parts=parts)
     if found is not None:
         return found
     gallery = embeddings(cell, "train", roots, device=device, progress=progress)
     query = gallery if side == "train" else embeddings(cell, "test", roots, device=device, progress=progress)
-    key, mark = ranked.key_of(cell.key, side), marks(cell, roots).neighbours(side)
+    _check_unchanged(cell, (gallery.fingerprint, parts.train_embeddings), (query.fingerprint, parts.embeddings(side)))
+    key, mark = ranked.key_of(cell.key, side), parts.neighbours(side)
     return ranked.make(key, mark, gallery, query, cell.rules, _depth(cell, side), roots)
 
 
@@ -137,19 +144,19 @@ def evaluate(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progre
     """The Result of a cell: read if one with this fingerprint is there, else computed and written.
 
     Raises:
-        Unavailable: Data or weights are missing, or the items of a collection cannot be ranked.
+        Unavailable: Data or weights are missing, or became others meanwhile; or a collection's items cannot be ranked.
     """
     lacking = unrankable(cell)
     if lacking is not None:
         raise lacking
-    mark = fingerprint_of(marks(cell, roots))
-    found = stored_result(cell, mark, roots)
+    parts = marks(cell, roots)
+    found = stored_result(cell, fingerprint_of(parts), roots)
     if found is not None:
         return found
     groups = find_groups(cell.data, cell.size, roots)
     ranking = neighbours(cell, "test", roots, device=device, progress=progress)
     neighbours(cell, "train", roots, device=device, progress=progress)  # so that a click on a card needs no encoder
-    result = _score(cell, ranking, groups, roots, mark)
+    result = _score(cell, ranking, groups, roots, parts)
     results.write(roots.cache, result)
     return result
 
@@ -191,10 +198,15 @@ def is_current(result: Result, roots: Roots) -> bool:
     if cell.own is not None and opening.data_digest(cell.own, cell.size, roots)[0] != result.data:
         return False  # of the collection as it was before an update
     try:
-        settled = _settled(cell, result, roots)
-    except BadInput as error:  # with a config file that cannot be used nothing could be computed now
+        return _fits(cell, result, roots)
+    except RetrievalError as error:  # with a file that cannot be used, or is half copied, nothing could be computed now
         log.warning("%s", error)
         return False
+
+
+def _fits(cell: Cell, result: Result, roots: Roots) -> bool:
+    """Whether the files at hand, and this version's rules, are those that a Result was computed with."""
+    settled = _settled(cell, result, roots)
     parts = marks_of(cell, data=result.data, weights=result.weights, verified=result.verified, settled=settled)
     if result.fingerprint != fingerprint_of(parts):
         return False
@@ -223,16 +235,26 @@ def _depth(cell: Cell, side: str) -> int:
     return min(cell.rules.depth, most)
 
 
-def _score(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots, mark: str) -> Result:
+def _check_unchanged(cell: Cell, *pairs: tuple[str, str]) -> None:
+    """Unavailable unless each part that was read or made is what the cell's marks said when the work began."""
+    if any(found != expected for found, expected in pairs):
+        raise Unavailable(
+            f"Data or weights of {cell.data.title} by {cell.spec.title} became others while they were worked with.",
+            remedy="Ask again once the files are no longer being changed.",
+        )
+
+
+def _score(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots, parts: Marks) -> Result:
     train, test = split_of(cell, "train", roots), split_of(cell, "test", roots)
-    parts = marks(cell, roots)
+    read = ((test.digest, parts.data), (ranking.fingerprint, parts.test), (groups.fingerprint, parts.groups))
+    _check_unchanged(cell, *read)
     left_out = _same_group(groups)
     whole = _read(cell, test, train, ranking)
-    rest = _read(cell, test, train, _beyond_groups(cell, ranking, groups, roots), left_out=left_out)
+    rest = _read(cell, test, train, _beyond_groups(cell, ranking, groups, roots, parts), left_out=left_out)
     return Result(
         cell=cell,
-        fingerprint=mark,
-        data=test.digest,
+        fingerprint=fingerprint_of(parts),
+        data=parts.data,
         weights=parts.weights,
         verified=parts.verified,
         as_published=_reading(whole),
@@ -270,7 +292,7 @@ def _reading(scores: scoring.Scores) -> Reading:
     return Reading(metrics=dict(scores.metrics), hits=dict(scores.hits), n_queries=scores.n_queries)
 
 
-def _beyond_groups(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots) -> Neighbours:
+def _beyond_groups(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots, parts: Marks) -> Neighbours:
     """The first k neighbours not of the query's group; ranked again, deeper, where the stored ones do not reach."""
     k = cell.rules.k
     largest = int(np.bincount(groups.train).max())
@@ -282,6 +304,8 @@ def _beyond_groups(cell: Cell, ranking: Neighbours, groups: Groups, roots: Roots
         )
     if largest + k > ranking.indices.shape[1]:
         gallery, query = embeddings(cell, "train", roots), embeddings(cell, "test", roots)
+        embedded = ((gallery.fingerprint, parts.train_embeddings), (query.fingerprint, parts.test_embeddings))
+        _check_unchanged(cell, *embedded)
         deeper = ranked.rank(gallery.vectors, query.vectors, cell.rules, k=largest + k, mark=gallery.fingerprint)
         ranking = Neighbours(*deeper, fingerprint=ranking.fingerprint)
     return ranking.leave_out(groups.train, groups.test, k=k)

@@ -10,6 +10,7 @@ are compared as grey squares and cubes of 28 pixels, so that its groups are the 
 those of its record.
 """
 
+import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from PIL import Image
 from retrieval import artifacts, provenance
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import Dataset, Split
+from retrieval.embeddings.pipeline import give_back
 from retrieval.pictures.decoded import Volume
 from retrieval.pictures.item import make_item, make_volume_item
 from retrieval.ranking import exact
@@ -32,6 +34,7 @@ REDUCED_SIDE = 28
 SHIFT = {2: 2, 3: 1}
 EVERY_PAIR = 16_000  # up to so many items every pair is looked at: a minute or two on two cores
 CANDIDATES = 64
+AT_ONCE = 64  # items whose pixels lie in memory
 LEAST_THUMBNAIL = 0.5  # near duplicates' thumbnails correlate by far more; checked against all pairs in the tests
 GROUPING = 2
 
@@ -147,9 +150,11 @@ def near_pairs_of_many(residuals: np.ndarray, ndim: int) -> np.ndarray:
 
 
 def _group(train: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
-    """A group number for every item, train before test, and the mean gallery picture."""
-    ndim, pictures = train.dataset.ndim, np.concatenate([train.images, test.images])
-    return _connected(pictures, _exact_pairs(pictures), n_gallery=len(train), ndim=ndim)
+    """A group number for every item, train before test, and the mean gallery picture; pixels are read part by part."""
+    ndim = train.dataset.ndim
+    blocks = [_looked_over(pictures, ndim) for split in (train, test) for pictures in _blocks(split.images)]
+    reduced, digests = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    return _connected(reduced, _exact_pairs(digests), n_gallery=len(train), ndim=ndim)
 
 
 def _group_own(train: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -159,7 +164,21 @@ def _group_own(train: Split, test: Split) -> tuple[np.ndarray, np.ndarray]:
         return alone.reshape(-1).astype(np.int64), np.zeros((REDUCED_SIDE, REDUCED_SIDE), np.float32)
     small = [_thumbnail(picture, train.dataset) for split in (train, test) for picture in split.images]
     digests = np.concatenate([train.images.digests, test.images.digests])
-    return _connected(np.stack(small), _exact_pairs(digests), n_gallery=len(train), ndim=train.dataset.ndim)
+    ndim = train.dataset.ndim
+    return _connected(_reduced(np.stack(small), ndim), _exact_pairs(digests), n_gallery=len(train), ndim=ndim)
+
+
+def _blocks(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Some items at a time; of a mapped file only what is looked at lies in memory."""
+    for start in range(0, len(images), AT_ONCE):
+        yield images[start : start + AT_ONCE]
+        give_back(images)
+
+
+def _looked_over(pictures: np.ndarray, ndim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Items reduced, and the digest of each one's pixels, uint8 [N, 32]."""
+    digests = b"".join(hashlib.sha256(np.ascontiguousarray(picture)).digest() for picture in pictures)
+    return _reduced(pictures, ndim), np.frombuffer(digests, np.uint8).reshape(len(pictures), -1)
 
 
 def _thumbnail(picture: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -169,25 +188,24 @@ def _thumbnail(picture: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 
 def _connected(
-    pictures: np.ndarray, exact_pairs: np.ndarray, *, n_gallery: int, ndim: int
+    reduced: np.ndarray, exact_pairs: np.ndarray, *, n_gallery: int, ndim: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """What exact and near duplicates connect: group numbers, and the mean of the gallery, which comes first."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    mean = _mean(pictures[:n_gallery], ndim)
-    reduced = _reduced(pictures, ndim)
-    find = near_pairs if len(pictures) <= EVERY_PAIR else near_pairs_of_many
+    mean = _mean(reduced[:n_gallery])
+    find = near_pairs if len(reduced) <= EVERY_PAIR else near_pairs_of_many
     near = find(reduced - mean, ndim)
     pairs = np.concatenate([exact_pairs, near[correlation(reduced, near, ndim) > ALIKE]])
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(pictures),) * 2)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(reduced),) * 2)
     return connected_components(graph, directed=False)[1].astype(np.int64), mean
 
 
-def _exact_pairs(pictures: np.ndarray) -> np.ndarray:
+def _exact_pairs(digests: np.ndarray) -> np.ndarray:
     """Every item that repeats an earlier one, with the first of its kind: [P, 2]."""
     first: dict[bytes, int] = {}
-    pairs = [(first.setdefault(picture.tobytes(), index), index) for index, picture in enumerate(pictures)]
+    pairs = [(first.setdefault(digest.tobytes(), index), index) for index, digest in enumerate(digests)]
     return np.array([pair for pair in pairs if pair[0] != pair[1]], np.int64).reshape(-1, 2)
 
 
@@ -206,12 +224,12 @@ def _block_means(pictures: np.ndarray, factor: int, ndim: int) -> np.ndarray:
     return values
 
 
-def _mean(pictures: np.ndarray, ndim: int) -> np.ndarray:
-    """The mean of the reduced items, float32, block by block so that memory stays small."""
+def _mean(reduced: np.ndarray) -> np.ndarray:
+    """The mean of reduced items, float32."""
     total = np.zeros(1)
-    for start in range(0, len(pictures), 512):
-        total = total + _reduced(pictures[start : start + 512], ndim).sum(axis=0, dtype=np.float64)
-    return (total / len(pictures)).astype(np.float32)
+    for start in range(0, len(reduced), 512):
+        total = total + reduced[start : start + 512].sum(axis=0, dtype=np.float64)
+    return (total / len(reduced)).astype(np.float32)
 
 
 def _core(residuals: np.ndarray, ndim: int) -> np.ndarray:
@@ -234,4 +252,5 @@ def _standard(pictures: np.ndarray) -> np.ndarray:
     rows = pictures.reshape(len(pictures), -1)
     rows = rows - rows.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 1e-6)
+    rows /= np.where(norms > 1e-6, norms, np.inf)
+    return rows

@@ -11,6 +11,8 @@ import pytest
 from retrieval import artifacts, evaluation, results, shipping
 from retrieval.cells import Cell, cell
 from retrieval.datasets.opening import is_at_hand, locate
+from retrieval.encoders.catalogue import find_encoder
+from retrieval.errors import Unavailable
 from retrieval.groups import find_groups
 from retrieval.ranking import neighbours as ranked
 from retrieval.results import Result
@@ -172,6 +174,38 @@ def test_an_altered_file_is_unverified_and_nothing_shipped_is_taken_for_it(fresh
     assert evaluation.evaluate(BREAST, fresh) == original  # read from what is shipped, the cache being the other file's
     assert not evaluation.is_current(original, other) and evaluation.is_current(result, other)
     assert not evaluation.is_current(result, fresh) and evaluation.is_current(original, fresh)
+
+
+def test_what_becomes_other_data_while_it_is_worked_with_is_not_ranked(fresh: Roots, tmp_path):
+    other = altered(fresh, tmp_path / "altered", lambda arrays: None)
+    path = locate(BREAST.data, 28, other)
+    assert path is not None
+
+    def exchange(words: str, share: float) -> None:
+        if "train" in words and share == 1.0:
+            with np.load(path) as archive:
+                arrays = {name: archive[name].copy() for name in archive.files}
+            arrays["train_images"][:] = 255 - arrays["train_images"]
+            np.savez(path, **arrays)
+
+    with pytest.raises(Unavailable, match="became others while"):
+        evaluation.evaluate(BREAST, other, progress=exchange)
+    assert not files(other.cache / "neighbours", "*.json") and not list(evaluation.current_results(other))
+    result = evaluation.evaluate(BREAST, other)
+    assert evaluation.is_current(result, other)
+    inverted = replace(other, cache=tmp_path / "untouched")
+    assert numbers(evaluation.evaluate(BREAST, inverted)) == numbers(result)
+
+
+def test_a_weights_file_that_is_half_copied_hides_only_its_own_rows(roots: Roots, tmp_path):
+    spec = find_encoder("densenet121")
+    broken = replace(roots, weights=tmp_path / "weights", cache=tmp_path / "cache")
+    path = tmp_path / "weights" / spec.name / str(spec.weights.filename)
+    path.parent.mkdir(parents=True)
+    assert {"pixels", spec.name} <= {result.cell.encoder for result in evaluation.current_results(broken)}
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(1000))
+    rows = {result.cell.encoder for result in evaluation.current_results(broken)}
+    assert "pixels" in rows and spec.name not in rows
 
 
 def test_a_group_larger_than_the_stored_lists_is_left_out_by_ranking_deeper(fresh: Roots, tmp_path):

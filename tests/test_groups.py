@@ -1,4 +1,6 @@
+import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -84,7 +86,8 @@ def test_many_pictures_are_grouped_by_thumbnails_to_the_same_groups(breast, monk
 
 def test_an_exact_pair_is_found_and_called_exact(breast):
     found, train, test = breast
-    pairs = groups._exact_pairs(np.concatenate([train.images, test.images]))
+    _, digests = groups._looked_over(np.concatenate([train.images, test.images]), 2)
+    pairs = groups._exact_pairs(digests)
     assert len(pairs) >= 1
     together, images = np.concatenate([found.train, found.test]), np.concatenate([train.images, test.images])
     for one, two in pairs:
@@ -94,8 +97,26 @@ def test_an_exact_pair_is_found_and_called_exact(breast):
 
 def test_every_repetition_is_an_exact_pair_with_the_first():
     pictures = np.arange(6, dtype=np.uint8).reshape(6, 1, 1)[[0, 1, 0, 2, 1, 0]]
-    np.testing.assert_array_equal(groups._exact_pairs(pictures), [[0, 2], [1, 4], [0, 5]])
-    assert groups._exact_pairs(pictures[[0, 1]]).shape == (0, 2)
+    _, digests = groups._looked_over(pictures, 2)
+    np.testing.assert_array_equal(groups._exact_pairs(digests), [[0, 2], [1, 4], [0, 5]])
+    assert groups._exact_pairs(digests[[0, 1]]).shape == (0, 2)
+
+
+def test_memory_holds_some_pictures_at_a_time(tmp_path: Path):
+    shape = (600, 224, 224)
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    phantoms = find_dataset("phantoms")
+    labels = np.zeros((len(images), 1), np.uint8)
+    split = Split(phantoms, 224, "train", images=mapped, labels=labels, digest="0", verified=True)
+    tracemalloc.start()
+    numbers, mean = groups._group(split, replace(split, images=mapped[:5]))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 3 * images.nbytes  # as floats all of them would be four times that
+    np.testing.assert_array_equal(numbers[-5:], numbers[:5])
+    np.testing.assert_allclose(mean, images.reshape(600, 28, 8, 28, 8).mean(axis=(0, 2, 4)), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("down", "right"), [(1, 0), (0, -1), (1, 1), (2, 0), (-2, 2), (1, -2), (2, 2)])
