@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from retrieval.cells import Cell
+from retrieval.embeddings import pipeline
 from retrieval.embeddings.together import embed_together, geometry
 from retrieval.errors import Busy, RetrievalError
 from retrieval.evaluation import evaluate, sides_of, unrankable
@@ -96,22 +97,22 @@ class _Work:
         """Compute one entry; whether it is settled, done or failed: not where another process holds what it needs."""
         began = self.cell_began = time.monotonic()
         self.cell_share, shared = 0.0, 0.0
+        state, said = "done", ""
         try:
-            self._tell(entry, "Reading data and weights.", 0.0)
-            shared = self._embed_together(entry)
-            compute = evaluate if unrankable(entry.cell) is None else prepare
-            compute(entry.cell, self.roots, device=self.device, progress=partial(self._tell, entry))
-        except Busy:
-            state, error = "busy", None
-        except RetrievalError as caught:
-            self.failed.append((entry.cell, caught.message, caught.remedy))
-            state, error = "failed", caught
-        else:
+            with pipeline.memory_refusals(f"{entry.cell.spec.title} on {entry.cell.data.title}"):
+                self._tell(entry, "Reading data and weights.", 0.0)
+                shared = self._embed_together(entry)
+                compute = evaluate if unrankable(entry.cell) is None else prepare
+                compute(entry.cell, self.roots, device=self.device, progress=partial(self._tell, entry))
             self.done.append(entry.cell)
-            state, error = "done", None
+        except Busy:
+            state = "busy"
+        except RetrievalError as error:
+            self.failed.append((entry.cell, error.message, error.remedy))
+            state, said = "failed", str(error)
         self.past += self._left_of(entry) if again or state != "busy" else 0.0
         spent = time.monotonic() - began - shared + self.embedded.get(entry.cell, 0.0)
-        self._note(entry, state, spent, str(error or ""))
+        self._note(entry, state, spent, said)
         return state != "busy"
 
     def _embed_together(self, entry: Entry) -> float:
