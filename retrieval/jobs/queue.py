@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from retrieval import artifacts
-from retrieval.errors import Busy, RetrievalError, UnknownName
+from retrieval.errors import Busy, UnknownName
 from retrieval.jobs.plan import Selection, cells_of
 from retrieval.roots import Roots
 
@@ -196,16 +196,23 @@ def _read(name: str, roots: Roots, *, worked: bool) -> Job | None:
     folder = _folder(name, roots)
     document = artifacts.read_json(folder / "job.json")
     try:
-        parts = {key: tuple(values) for key, values in document["selection"].items()}  # type: ignore[index]
-        selection = Selection(**parts)
+        selection = _selection(document["selection"])  # type: ignore[index]
         title, created = str(document["title"]), str(document["created"])  # type: ignore[index]
-        cells_of(selection, roots)
-    except (TypeError, KeyError, AttributeError, RetrievalError):  # damaged, removed just now, or of another version
+    except (TypeError, KeyError, AttributeError):  # damaged, removed just now, or of another version
         return None
     wish, steer = wish_of(name, roots)
     progress = _progress(artifacts.read_json(folder / "state.json"))
     state = shown_state(progress, wish, steer, worked=worked)
     return Job(name, title, created, selection, wish, steer, state, progress)
+
+
+def _selection(document: Any) -> Selection:
+    """As it was queued. A name may be gone by now: the job stays in sight, and who does it says so."""
+    for name, values in document.items():
+        kind = int if name == "sizes" else str
+        if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+            raise TypeError(f"{name} of a selection holds something else")
+    return Selection(**{name: tuple(values) for name, values in document.items()})
 
 
 def _progress(document: Any) -> Progress:

@@ -12,9 +12,10 @@ from dataclasses import replace
 
 from retrieval import artifacts
 from retrieval.cells import Cell
+from retrieval.datasets.catalogue import datasets
 from retrieval.errors import Busy, RetrievalError
 from retrieval.jobs import queue
-from retrieval.jobs.plan import Entry, plan
+from retrieval.jobs.plan import Selection, plan
 from retrieval.jobs.queue import Job, Progress
 from retrieval.jobs.running import Outcome, Step, run
 from retrieval.roots import SHIPPED, Roots, environment_of
@@ -67,7 +68,7 @@ def do(job: Job, roots: Roots, *, device: str = "auto") -> None:
     queue.record(job, begun, roots)
     reporter = _Reporter(job, begun, roots)
     try:
-        entries, outcome = _run_through(job, roots, device, reporter)
+        ended = _run_through(job, roots, device, reporter)
     except Steered:
         wish, steer = queue.wish_of(job.id, roots)
         state = {"run": "waiting", "pause": "paused", "cancel": "cancelled"}[wish]
@@ -76,21 +77,34 @@ def do(job: Job, roots: Roots, *, device: str = "auto") -> None:
         log.exception("The job %s failed.", job.title)
         queue.record(job, replace(reporter.last, state="failed", left=None, errors=(_sentence(error),)), roots)
     else:
-        unavailable = [f"{_place(e.cell)}: {e.cause} {e.remedy}".strip() for e in entries if e.state == "unavailable"]
-        queue.record(job, _ended(reporter.last, outcome, tuple(unavailable)), roots)
+        queue.record(job, ended, roots)
 
 
-def _run_through(job: Job, roots: Roots, device: str, reporter: "_Reporter") -> tuple[tuple[Entry, ...], Outcome]:
+def _run_through(job: Job, roots: Roots, device: str, reporter: "_Reporter") -> Progress:
     """Plan and run; again after a rest while another process, as the page itself, is at work on a cell."""
     done: tuple[Cell, ...] = ()
     for _ in range(BUSY_TRIES):
-        entries = plan(job.selection, roots, device=device)
+        selection, gone = _at_hand(job.selection, roots)
+        entries = plan(selection, roots, device=device)
         outcome = run(entries, roots, device=device, report=reporter)
         done += tuple(outcome.done)
         if not outcome.busy:
             break
         reporter.rest(BUSY_REST)
-    return entries, replace(outcome, done=done)
+    unavailable = [f"{_place(e.cell)}: {e.cause} {e.remedy}".strip() for e in entries if e.state == "unavailable"]
+    return _ended(reporter.last, replace(outcome, done=done), tuple(unavailable), gone)
+
+
+def _at_hand(selection: Selection, roots: Roots) -> tuple[Selection, tuple[str, ...]]:
+    """A selection without the collections that were removed since, and a sentence for each of them.
+
+    Where nothing would be left it is as it was: no names would stand for all.
+    """
+    known = {data.name for data in datasets(roots)}
+    left = tuple(name for name in selection.datasets if name in known)
+    gone = tuple(name for name in selection.datasets if name not in known) if left else ()
+    said = (f"The collection {name} was removed after this was queued. Add it again to compute it." for name in gone)
+    return (replace(selection, datasets=left) if gone else selection), tuple(said)
 
 
 class _Reporter:
@@ -131,8 +145,11 @@ class _Reporter:
             queue.record(self.job, self.last, self.roots)
 
 
-def _ended(last: Progress, outcome: Outcome, unavailable: tuple[str, ...]) -> Progress:
-    """How a job ended: done where all was done, else failed with a sentence for each cell that was not."""
+def _ended(last: Progress, outcome: Outcome, unavailable: tuple[str, ...], gone: tuple[str, ...]) -> Progress:
+    """How a job ended: done where all was done, else failed with a sentence for each cell that was not.
+
+    What is `gone` counts as no cells, and is told first.
+    """
     failed = tuple(f"{_place(cell)}: {message} {remedy}".strip() for cell, message, remedy in outcome.failed)
     busy = tuple(f"{_place(cell)}: Another process is at work on it. Try again later." for cell in outcome.busy)
     errors = failed + busy + unavailable
@@ -140,9 +157,8 @@ def _ended(last: Progress, outcome: Outcome, unavailable: tuple[str, ...]) -> Pr
     missing = f", {len(errors)} not" if errors else ""
     words = f"{done} {'cell' if done == 1 else 'cells'} computed{missing}." if done else "There was nothing to compute."
     state = "failed" if errors and not done else "done"
-    return replace(
-        last, state=state, number=number, finished=done, share=1.0, left=None, words=words, errors=errors[:20]
-    )
+    told = (gone + errors)[:20]
+    return replace(last, state=state, number=number, finished=done, share=1.0, left=None, words=words, errors=told)
 
 
 def _place(cell: object) -> str:
