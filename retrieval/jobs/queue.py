@@ -19,7 +19,7 @@ from retrieval.roots import Roots
 
 FOLDER = "jobs"
 MOST_WAITING = 100
-ATTEMPTS = 3  # a job on which the worker has died so often is given up
+ATTEMPTS = 3  # a job on which the worker has died so often, without getting on, is given up
 
 Wish = Literal["run", "pause", "cancel"]
 State = Literal["waiting", "running", "paused", "interrupted", "done", "failed", "cancelled"]
@@ -34,7 +34,7 @@ class Progress:
     Attributes:
         state: Where it stands.
         steer: The number of the wish that it stands under; a later wish begins anew.
-        attempts: How often a worker has taken it up under that wish without coming to an end.
+        attempts: How often a worker has taken it up under that wish since it last got on, by a cell or a shard of one.
         number, of: The cell under way, counted from 1, and how many there are; 0 before the first.
         words: What is being done.
         share: Of the cell that is under way, 0 to 1.

@@ -31,6 +31,7 @@ class Step:
         share: Of this cell, 0 to 1.
         rate: Pictures a second that are embedded, for this cell and those embedded with it; None where not known yet.
         left: Seconds until all is done, by the estimates of the plan and the time so far; None where not known yet.
+        done: Cells that this run has done.
     """
 
     cell: Cell
@@ -40,6 +41,7 @@ class Step:
     share: float
     rate: float | None
     left: float | None
+    done: int
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,8 @@ class _Work:
         pictures = sum(mate.pictures for mate in self.together or (entry,))
         rate = self.cell_share * pictures / spent if spent > 1 and self.cell_share and pictures else None
         number = self.entries.index(entry) + 1
-        step = Step(entry.cell, number, len(self.entries), words, self.cell_share, rate, self._left(entry))
-        self.report(step)
+        left, done = self._left(entry), len(self.done)
+        self.report(Step(entry.cell, number, len(self.entries), words, self.cell_share, rate, left, done))
 
     def _left(self, entry: Entry) -> float | None:
         """By how much longer or shorter than estimated the run has taken so far; unknown for its first second."""

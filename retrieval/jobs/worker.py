@@ -1,8 +1,10 @@
 """The worker: one process a cache, which does the queue's jobs in turn at the lowest priority."""
 
 import contextlib
+import glob
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -36,6 +38,7 @@ class Steered(Exception):
 
 def work(roots: Roots, *, device: str = "auto", until_empty: bool = False) -> None:
     """Do the queue's jobs, the oldest first; return when none is left, or never. Busy where another worker lives."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped is no fault of the job under way
     with _alone(roots):
         be_gentle()
         _take_over(roots)
@@ -73,6 +76,10 @@ def do(job: Job, roots: Roots, *, device: str = "auto") -> None:
         wish, steer = queue.wish_of(job.id, roots)
         state = {"run": "waiting", "pause": "paused", "cancel": "cancelled"}[wish]
         queue.record(job, replace(reporter.last, state=state, steer=steer, attempts=0, left=None), roots)
+    except KeyboardInterrupt:
+        attempts = max(0, reporter.last.attempts - 1)
+        queue.record(job, replace(reporter.last, state="waiting", attempts=attempts, left=None), roots)
+        raise
     except Exception as error:  # a crash is told as a sentence; the log has all of it
         log.exception("The job %s failed.", job.title)
         queue.record(job, replace(reporter.last, state="failed", left=None, errors=(_sentence(error),)), roots)
@@ -108,11 +115,15 @@ def _at_hand(selection: Selection, roots: Roots) -> tuple[Selection, tuple[str, 
 
 
 class _Reporter:
-    """Writes where a run is, at most once a second, and ends it where its job is wished otherwise."""
+    """Writes where a run is, at most once a second, and ends it where its job is wished otherwise.
+
+    Once a cell or a shard has been finished, what was taken up is no longer one of the attempts that came to nothing.
+    """
 
     def __init__(self, job: Job, begun: Progress, roots: Roots) -> None:
         self.job, self.last, self.roots = job, begun, roots
         self.written = self.looked = 0.0
+        self.shards: set[str] = set()  # that were there when the cell under way began
 
     def rest(self, seconds: float) -> None:
         """Wait, and obey meanwhile."""
@@ -142,7 +153,17 @@ class _Reporter:
             self._obey()
         if another or now - self.written >= WRITE_EVERY:
             self.written = now
+            if self.last.attempts and self._got_on(step, another=another):
+                self.last = replace(self.last, attempts=0)
             queue.record(self.job, self.last, self.roots)
+
+    def _got_on(self, step: Step, *, another: bool) -> bool:
+        """Whether a cell is done, or a shard more there of the pictures of the cell under way, by whichever encoder."""
+        places = f"embeddings/{step.cell.dataset}/{step.cell.size}/*/*.shards/*.json"
+        shards = set(glob.glob(places, root_dir=self.roots.cache))
+        if another:
+            self.shards = shards
+        return step.done > 0 or not shards <= self.shards
 
 
 def _ended(last: Progress, outcome: Outcome, unavailable: tuple[str, ...], gone: tuple[str, ...]) -> Progress:
