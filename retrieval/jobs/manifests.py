@@ -66,8 +66,8 @@ def begin(roots: Roots, *, device: str) -> Manifest:
     """The manifest of a run that begins now in this process; nothing is written yet."""
     now = datetime.now(UTC)
     name = f"{now.strftime('%Y%m%dT%H%M%S%f')}-{os.getpid()}.json"
-    where = {"host": platform.node(), "process": os.getpid(), "device": _named(device)}
-    facts = {**where, "versions": provenance.versions()}
+    here, versions = _named(device), provenance.versions()
+    facts = {"host": platform.node(), "process": os.getpid(), "device": here, "versions": versions}
     return Manifest(roots.cache / FOLDER / name, now.isoformat(timespec="seconds"), facts)
 
 
