@@ -15,7 +15,7 @@ from retrieval import published
 from retrieval.cells import Cell, cell
 from retrieval.datasets import opening
 from retrieval.datasets.specs import SplitName
-from retrieval.embeddings import embedding
+from retrieval.embeddings import embedding, pipeline
 from retrieval.embeddings.embedding import Progress
 from retrieval.encoders import catalogue, configs, loading, weights
 from retrieval.encoders.specs import EncoderSpec, Pixels
@@ -194,12 +194,13 @@ def judge(
 def _told(asked: Cell, roots: Roots, device: str, progress: Progress | None) -> Verification:
     began = time.perf_counter()
     try:
-        return verify(asked, roots, device=device, progress=progress)
+        with pipeline.memory_refusals(f"{asked.spec.title} on {asked.data.title}"):
+            return verify(asked, roots, device=device, progress=progress)
     except RetrievalError as error:
         message, remedy = error.message, error.remedy
     except OSError as error:
         message, remedy = f"A file cannot be used: {error}.", "Make room, or allow access to it."
-    except (RuntimeError, MemoryError) as error:  # torch's word for a device without room, among others
+    except RuntimeError as error:  # torch's word for much
         message, remedy = f"It could not be run ({type(error).__name__}: {error}).", "Try --device cpu."
     return Verification(asked, "refused", message, seconds=time.perf_counter() - began, remedy=remedy)
 

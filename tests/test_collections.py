@@ -172,6 +172,51 @@ def test_a_job_computes_it(folder: Path, empty_roots: Roots):
     assert {line["cell"] for line in runs[0]["cells"]} == {"mine/0/pixels/paper", "mine/0/histogram/paper"}
 
 
+def test_of_a_job_whose_collection_is_removed_the_rest_is_done_and_it_is_said(folder: Path, empty_roots: Roots):
+    chosen = Selection(datasets=("mine", "phantoms"), encoders=("pixels",))
+    job = queue.add(chosen, empty_roots, title="Both")
+    records.remove("mine", empty_roots)
+    assert queue.jobs(empty_roots) == (job,)
+    assert queue.pause(job.id, empty_roots).state == "paused"
+    assert queue.resume(job.id, empty_roots).state == "waiting"
+    worker.work(empty_roots, device="cpu", until_empty=True)
+    done = queue.find(job.id, empty_roots)
+    assert (done.state, done.progress.words) == ("done", "1 cell computed.")
+    assert done.progress.errors == (
+        "The collection mine was removed after this was queued. Add it again to compute it.",
+    )
+    queue.remove(job.id, empty_roots)
+    assert queue.jobs(empty_roots) == ()
+
+
+def test_a_job_of_a_removed_collection_alone_fails_with_a_sentence(folder: Path, empty_roots: Roots):
+    job = queue.add(Selection(datasets=("mine",), encoders=("pixels",)), empty_roots, title="Mine")
+    records.remove("mine", empty_roots)
+    worker.work(empty_roots, device="cpu", until_empty=True)
+    failed = queue.find(job.id, empty_roots)
+    assert failed.state == "failed"
+    assert failed.progress.errors[0].startswith("There is no dataset named 'mine'.")
+    adding.add("mine", folder, empty_roots)
+    assert queue.next_job(empty_roots) is None, "it does not begin by itself"
+
+
+def test_a_job_whose_collection_is_removed_while_it_runs_stays_in_sight(
+    folder: Path, empty_roots: Roots, monkeypatch: pytest.MonkeyPatch
+):
+    real = worker.run
+
+    def run(*words, **named):
+        records.remove("mine", empty_roots)
+        assert [one.state for one in queue.jobs(empty_roots)] == ["running"]
+        return real(*words, **named)
+
+    monkeypatch.setattr(worker, "run", run)
+    job = queue.add(Selection(datasets=("mine",), encoders=("pixels",)), empty_roots, title="Mine")
+    worker.work(empty_roots, device="cpu", until_empty=True)
+    failed = queue.find(job.id, empty_roots)
+    assert failed.state == "failed" and failed.progress.errors[0].startswith("mine/0/pixels/paper: ")
+
+
 def test_what_an_update_leaves_stale_goes_but_not_the_vectors(folder: Path, empty_roots: Roots):
     evaluation.evaluate(cell("mine", None, "pixels", roots=empty_roots), empty_roots)
     assert leftovers(empty_roots) == ()

@@ -326,14 +326,25 @@ def test_without_the_data_nothing_is_walked(three: Roots):
         list(verify_all("breastmnist", 28, dataclasses.replace(three, data=())))
 
 
-def test_a_device_without_room_is_told(three: Roots, monkeypatch: pytest.MonkeyPatch):
-    def no_room(*_, **__):
-        raise RuntimeError("out of memory")
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RuntimeError("CUDA error: out of memory"),
+            "The GPU had too little memory for Raw pixels (baseline) on Phantoms (synthetic).",
+        ),
+        (MemoryError(), "This machine had too little memory for Raw pixels (baseline) on Phantoms (synthetic)."),
+        (RuntimeError("no kernel image"), "It could not be run (RuntimeError: no kernel image)."),
+    ],
+)
+def test_a_device_without_room_is_told(three: Roots, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str):
+    def fail(*_, **__):
+        raise error
 
-    monkeypatch.setattr(verification, "verify", no_room)
+    monkeypatch.setattr(verification, "verify", fail)
     found = list(verify_all("phantoms", 64, three))
     assert [each.kind for each in found] == ["refused"] * 3
-    assert found[0].verdict == "It could not be run (RuntimeError: out of memory)."
+    assert found[0].verdict == said and found[0].remedy
 
 
 # --- the command

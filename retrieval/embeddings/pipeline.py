@@ -5,20 +5,23 @@ core takes as many as there are cores, each prepared and forwarded by one thread
 GPU all cores prepare parts of batches, one thread copies whole ones to it, and two ask for their features.
 """
 
+import gc
 import logging
 import mmap
 import sys
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from retrieval.encoders.preprocessing import seen_batch
 from retrieval.encoders.specs import Encoder, Pixels
+from retrieval.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +120,31 @@ def is_out_of_memory(error: Exception) -> bool:
     # ONNX Runtime's errors are RuntimeErrors by their name alone.
     by_a_runtime = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
     return by_a_runtime and any(words in str(error) for words in _TOO_SMALL)
+
+
+@contextmanager
+def memory_refusals(what: str) -> Iterator[None]:
+    """Turn running out of memory within into Unavailable, which says where there was too little, and for what.
+
+    What the work had brought into memory goes, so that it is not in the way of what follows.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        log.warning("%s ran out of memory: %s", what, error)
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()  # networks refer to themselves
+        raise _too_little_memory(what, error) from error
+
+
+def _too_little_memory(what: str, error: Exception) -> Unavailable:
+    if "CUDA" in str(error):
+        remedy = "Close what else is using the GPU, or try --device cpu."
+        return Unavailable(f"The GPU had too little memory for {what}.", remedy=remedy)
+    remedy = "Close other programs, or try it on a machine with more memory."
+    return Unavailable(f"This machine had too little memory for {what}.", remedy=remedy)
 
 
 def give_back(mapped: np.ndarray) -> None:

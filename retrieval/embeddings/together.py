@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
 from retrieval.datasets.specs import Dataset, SplitName
+from retrieval.embeddings import pipeline
 from retrieval.embeddings.embedding import Embeddings, Progress, by_shards
 from retrieval.embeddings.seen import Shared
 from retrieval.encoders import loading, preprocessing
@@ -35,8 +36,9 @@ def embed_together(
 ) -> None:
     """Embed a split by every one of these encoders; as many of them at a time as memory has room for.
 
-    One that cannot be had, or that another process is at work on, does not hold up the others. It is left to whoever
-    asks for its Embeddings, and is told why. What is finished when this is ended from outside is kept.
+    One that cannot be had, that another process is at work on, or for which memory is too small, does not hold up the
+    others. It is left to whoever asks for its Embeddings, and is told why. What is finished when this is ended from
+    outside is kept.
 
     Args:
         progress: Gets words, and the share of all that is done, 0 to 1; nothing where all is on disk.
@@ -60,8 +62,9 @@ def embed_together(
 def _goes_on(spec: EncoderSpec, making: Making, told: "_Told") -> bool:
     """Take one more shard; whether there is more to come."""
     try:
-        if next(making) is None:
-            return True
+        with pipeline.memory_refusals(spec.title):
+            if next(making) is None:
+                return True
     except RetrievalError as error:
         log.info("%s is left for later: %s", spec.title, error)
     told.shares[spec.name] = 1.0

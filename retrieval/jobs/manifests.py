@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval import artifacts, provenance
+from retrieval.encoders import devices
 from retrieval.roots import Roots
 
 FOLDER = "runs"
@@ -65,17 +66,24 @@ def begin(roots: Roots, *, device: str) -> Manifest:
     """The manifest of a run that begins now in this process; nothing is written yet."""
     now = datetime.now(UTC)
     name = f"{now.strftime('%Y%m%dT%H%M%S%f')}-{os.getpid()}.json"
-    facts = {"host": platform.node(), "process": os.getpid(), "device": device, "versions": provenance.versions()}
+    here, versions = _named(device), provenance.versions()
+    facts = {"host": platform.node(), "process": os.getpid(), "device": here, "versions": versions}
     return Manifest(roots.cache / FOLDER / name, now.isoformat(timespec="seconds"), facts)
 
 
 def pace(roots: Roots, device: str) -> float | None:
     """How many times longer than estimated cells took here, on this host and device, in recent runs; None: unknown."""
-    here = (run for run in read_all(roots) if (run.get("host"), run.get("device")) == (platform.node(), device))
-    recent = itertools.islice(reversed(tuple(here)), RECENT)
+    runs = [run for run in read_all(roots) if run.get("host") == platform.node()]
+    here = _named(device) if runs else ""  # which may take torch to say
+    recent = itertools.islice((run for run in reversed(runs) if run.get("device") == here), RECENT)
     lines = [line for run in recent for line in run["cells"] if line["state"] == "done"]
     ratios = [line["seconds"] / line["estimated"] for line in lines if line.get("estimated", 0.0) >= _TELLING]
     return statistics.median(ratios) if ratios else None
+
+
+def _named(device: str) -> str:
+    """Where a run computes that is told this word: the first of several devices; of `auto` its own name."""
+    return devices.named(device)[0]
 
 
 def read_all(roots: Roots) -> Iterator[dict[str, Any]]:

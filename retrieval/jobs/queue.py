@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from retrieval import artifacts
-from retrieval.errors import Busy, RetrievalError, UnknownName
+from retrieval.errors import Busy, UnknownName
 from retrieval.jobs.plan import Selection, cells_of
 from retrieval.roots import Roots
 
 FOLDER = "jobs"
 MOST_WAITING = 100
-ATTEMPTS = 3  # a job on which the worker has died so often is given up
+ATTEMPTS = 3  # a job on which the worker has died so often, without getting on, is given up
 
 Wish = Literal["run", "pause", "cancel"]
 State = Literal["waiting", "running", "paused", "interrupted", "done", "failed", "cancelled"]
@@ -34,7 +34,7 @@ class Progress:
     Attributes:
         state: Where it stands.
         steer: The number of the wish that it stands under; a later wish begins anew.
-        attempts: How often a worker has taken it up under that wish without coming to an end.
+        attempts: How often a worker has taken it up under that wish since it last got on, by a cell or a shard of one.
         number, of: The cell under way, counted from 1, and how many there are; 0 before the first.
         words: What is being done.
         share: Of the cell that is under way, 0 to 1.
@@ -196,16 +196,23 @@ def _read(name: str, roots: Roots, *, worked: bool) -> Job | None:
     folder = _folder(name, roots)
     document = artifacts.read_json(folder / "job.json")
     try:
-        parts = {key: tuple(values) for key, values in document["selection"].items()}  # type: ignore[index]
-        selection = Selection(**parts)
+        selection = _selection(document["selection"])  # type: ignore[index]
         title, created = str(document["title"]), str(document["created"])  # type: ignore[index]
-        cells_of(selection, roots)
-    except (TypeError, KeyError, AttributeError, RetrievalError):  # damaged, removed just now, or of another version
+    except (TypeError, KeyError, AttributeError):  # damaged, removed just now, or of another version
         return None
     wish, steer = wish_of(name, roots)
     progress = _progress(artifacts.read_json(folder / "state.json"))
     state = shown_state(progress, wish, steer, worked=worked)
     return Job(name, title, created, selection, wish, steer, state, progress)
+
+
+def _selection(document: Any) -> Selection:
+    """As it was queued. A name may be gone by now: the job stays in sight, and who does it says so."""
+    for name, values in document.items():
+        kind = int if name == "sizes" else str
+        if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+            raise TypeError(f"{name} of a selection holds something else")
+    return Selection(**{name: tuple(values) for name, values in document.items()})
 
 
 def _progress(document: Any) -> Progress:

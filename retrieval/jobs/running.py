@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from retrieval.cells import Cell
+from retrieval.embeddings import pipeline
 from retrieval.embeddings.together import embed_together, geometry
 from retrieval.errors import Busy, RetrievalError
 from retrieval.evaluation import evaluate, sides_of, unrankable
@@ -30,6 +31,7 @@ class Step:
         share: Of this cell, 0 to 1.
         rate: Pictures a second that are embedded, for this cell and those embedded with it; None where not known yet.
         left: Seconds until all is done, by the estimates of the plan and the time so far; None where not known yet.
+        done: Cells that this run has done.
     """
 
     cell: Cell
@@ -39,6 +41,7 @@ class Step:
     share: float
     rate: float | None
     left: float | None
+    done: int
 
 
 @dataclass(frozen=True)
@@ -96,22 +99,22 @@ class _Work:
         """Compute one entry; whether it is settled, done or failed: not where another process holds what it needs."""
         began = self.cell_began = time.monotonic()
         self.cell_share, shared = 0.0, 0.0
+        state, said = "done", ""
         try:
-            self._tell(entry, "Reading data and weights.", 0.0)
-            shared = self._embed_together(entry)
-            compute = evaluate if unrankable(entry.cell) is None else prepare
-            compute(entry.cell, self.roots, device=self.device, progress=partial(self._tell, entry))
-        except Busy:
-            state, error = "busy", None
-        except RetrievalError as caught:
-            self.failed.append((entry.cell, caught.message, caught.remedy))
-            state, error = "failed", caught
-        else:
+            with pipeline.memory_refusals(f"{entry.cell.spec.title} on {entry.cell.data.title}"):
+                self._tell(entry, "Reading data and weights.", 0.0)
+                shared = self._embed_together(entry)
+                compute = evaluate if unrankable(entry.cell) is None else prepare
+                compute(entry.cell, self.roots, device=self.device, progress=partial(self._tell, entry))
             self.done.append(entry.cell)
-            state, error = "done", None
+        except Busy:
+            state = "busy"
+        except RetrievalError as error:
+            self.failed.append((entry.cell, error.message, error.remedy))
+            state, said = "failed", str(error)
         self.past += self._left_of(entry) if again or state != "busy" else 0.0
         spent = time.monotonic() - began - shared + self.embedded.get(entry.cell, 0.0)
-        self._note(entry, state, spent, str(error or ""))
+        self._note(entry, state, spent, said)
         return state != "busy"
 
     def _embed_together(self, entry: Entry) -> float:
@@ -164,8 +167,8 @@ class _Work:
         pictures = sum(mate.pictures for mate in self.together or (entry,))
         rate = self.cell_share * pictures / spent if spent > 1 and self.cell_share and pictures else None
         number = self.entries.index(entry) + 1
-        step = Step(entry.cell, number, len(self.entries), words, self.cell_share, rate, self._left(entry))
-        self.report(step)
+        left, done = self._left(entry), len(self.done)
+        self.report(Step(entry.cell, number, len(self.entries), words, self.cell_share, rate, left, done))
 
     def _left(self, entry: Entry) -> float | None:
         """By how much longer or shorter than estimated the run has taken so far; unknown for its first second."""

@@ -1,8 +1,10 @@
 """The worker: one process a cache, which does the queue's jobs in turn at the lowest priority."""
 
 import contextlib
+import glob
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,9 +14,10 @@ from dataclasses import replace
 
 from retrieval import artifacts
 from retrieval.cells import Cell
+from retrieval.datasets.catalogue import datasets
 from retrieval.errors import Busy, RetrievalError
 from retrieval.jobs import queue
-from retrieval.jobs.plan import Entry, plan
+from retrieval.jobs.plan import Selection, plan
 from retrieval.jobs.queue import Job, Progress
 from retrieval.jobs.running import Outcome, Step, run
 from retrieval.roots import SHIPPED, Roots, environment_of
@@ -35,6 +38,7 @@ class Steered(Exception):
 
 def work(roots: Roots, *, device: str = "auto", until_empty: bool = False) -> None:
     """Do the queue's jobs, the oldest first; return when none is left, or never. Busy where another worker lives."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped is no fault of the job under way
     with _alone(roots):
         be_gentle()
         _take_over(roots)
@@ -67,38 +71,59 @@ def do(job: Job, roots: Roots, *, device: str = "auto") -> None:
     queue.record(job, begun, roots)
     reporter = _Reporter(job, begun, roots)
     try:
-        entries, outcome = _run_through(job, roots, device, reporter)
+        ended = _run_through(job, roots, device, reporter)
     except Steered:
         wish, steer = queue.wish_of(job.id, roots)
         state = {"run": "waiting", "pause": "paused", "cancel": "cancelled"}[wish]
         queue.record(job, replace(reporter.last, state=state, steer=steer, attempts=0, left=None), roots)
+    except KeyboardInterrupt:
+        attempts = max(0, reporter.last.attempts - 1)
+        queue.record(job, replace(reporter.last, state="waiting", attempts=attempts, left=None), roots)
+        raise
     except Exception as error:  # a crash is told as a sentence; the log has all of it
         log.exception("The job %s failed.", job.title)
         queue.record(job, replace(reporter.last, state="failed", left=None, errors=(_sentence(error),)), roots)
     else:
-        unavailable = [f"{_place(e.cell)}: {e.cause} {e.remedy}".strip() for e in entries if e.state == "unavailable"]
-        queue.record(job, _ended(reporter.last, outcome, tuple(unavailable)), roots)
+        queue.record(job, ended, roots)
 
 
-def _run_through(job: Job, roots: Roots, device: str, reporter: "_Reporter") -> tuple[tuple[Entry, ...], Outcome]:
+def _run_through(job: Job, roots: Roots, device: str, reporter: "_Reporter") -> Progress:
     """Plan and run; again after a rest while another process, as the page itself, is at work on a cell."""
     done: tuple[Cell, ...] = ()
     for _ in range(BUSY_TRIES):
-        entries = plan(job.selection, roots, device=device)
+        selection, gone = _at_hand(job.selection, roots)
+        entries = plan(selection, roots, device=device)
         outcome = run(entries, roots, device=device, report=reporter)
         done += tuple(outcome.done)
         if not outcome.busy:
             break
         reporter.rest(BUSY_REST)
-    return entries, replace(outcome, done=done)
+    unavailable = [f"{_place(e.cell)}: {e.cause} {e.remedy}".strip() for e in entries if e.state == "unavailable"]
+    return _ended(reporter.last, replace(outcome, done=done), tuple(unavailable), gone)
+
+
+def _at_hand(selection: Selection, roots: Roots) -> tuple[Selection, tuple[str, ...]]:
+    """A selection without the collections that were removed since, and a sentence for each of them.
+
+    Where nothing would be left it is as it was: no names would stand for all.
+    """
+    known = {data.name for data in datasets(roots)}
+    left = tuple(name for name in selection.datasets if name in known)
+    gone = tuple(name for name in selection.datasets if name not in known) if left else ()
+    said = (f"The collection {name} was removed after this was queued. Add it again to compute it." for name in gone)
+    return (replace(selection, datasets=left) if gone else selection), tuple(said)
 
 
 class _Reporter:
-    """Writes where a run is, at most once a second, and ends it where its job is wished otherwise."""
+    """Writes where a run is, at most once a second, and ends it where its job is wished otherwise.
+
+    Once a cell or a shard has been finished, what was taken up is no longer one of the attempts that came to nothing.
+    """
 
     def __init__(self, job: Job, begun: Progress, roots: Roots) -> None:
         self.job, self.last, self.roots = job, begun, roots
         self.written = self.looked = 0.0
+        self.shards: set[str] = set()  # that were there when the cell under way began
 
     def rest(self, seconds: float) -> None:
         """Wait, and obey meanwhile."""
@@ -128,11 +153,24 @@ class _Reporter:
             self._obey()
         if another or now - self.written >= WRITE_EVERY:
             self.written = now
+            if self.last.attempts and self._got_on(step, another=another):
+                self.last = replace(self.last, attempts=0)
             queue.record(self.job, self.last, self.roots)
 
+    def _got_on(self, step: Step, *, another: bool) -> bool:
+        """Whether a cell is done, or a shard more there of the pictures of the cell under way, by whichever encoder."""
+        places = f"embeddings/{step.cell.dataset}/{step.cell.size}/*/*.shards/*.json"
+        shards = set(glob.glob(places, root_dir=self.roots.cache))
+        if another:
+            self.shards = shards
+        return step.done > 0 or not shards <= self.shards
 
-def _ended(last: Progress, outcome: Outcome, unavailable: tuple[str, ...]) -> Progress:
-    """How a job ended: done where all was done, else failed with a sentence for each cell that was not."""
+
+def _ended(last: Progress, outcome: Outcome, unavailable: tuple[str, ...], gone: tuple[str, ...]) -> Progress:
+    """How a job ended: done where all was done, else failed with a sentence for each cell that was not.
+
+    What is `gone` counts as no cells, and is told first.
+    """
     failed = tuple(f"{_place(cell)}: {message} {remedy}".strip() for cell, message, remedy in outcome.failed)
     busy = tuple(f"{_place(cell)}: Another process is at work on it. Try again later." for cell in outcome.busy)
     errors = failed + busy + unavailable
@@ -140,9 +178,8 @@ def _ended(last: Progress, outcome: Outcome, unavailable: tuple[str, ...]) -> Pr
     missing = f", {len(errors)} not" if errors else ""
     words = f"{done} {'cell' if done == 1 else 'cells'} computed{missing}." if done else "There was nothing to compute."
     state = "failed" if errors and not done else "done"
-    return replace(
-        last, state=state, number=number, finished=done, share=1.0, left=None, words=words, errors=errors[:20]
-    )
+    told = (gone + errors)[:20]
+    return replace(last, state=state, number=number, finished=done, share=1.0, left=None, words=words, errors=told)
 
 
 def _place(cell: object) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import mmap
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from retrieval.embeddings import embedding, pipeline
 from retrieval.encoders import builtin, loading
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.specs import EncoderSpec, Pixels
+from retrieval.errors import Unavailable
 
 PIXELS, LITE = find_encoder("pixels"), find_encoder("efficientnet_lite0")
 NATIVE = Pixels(scale="none", channels="native")
@@ -279,6 +281,28 @@ def test_where_one_picture_is_too_many_the_error_is_the_answer(way: dict[str, in
 
     with pytest.raises(MemoryError):
         vectors_of(Side(**way, before=before), pictures_of(9), 4)
+
+
+@pytest.mark.parametrize("error", TOO_SMALL)
+def test_what_lacks_memory_is_told_and_what_it_had_goes(error: str):
+    class Network:
+        def __init__(self) -> None:
+            self.itself = self
+
+    left: list[weakref.ref[Network]] = []
+
+    def work() -> None:
+        network = Network()
+        left.append(weakref.ref(network))
+        raise TOO_SMALL[error]()
+
+    asked = "UNI on BreastMNIST"
+    with pytest.raises(Unavailable, match=f"too little memory for {asked}") as told, pipeline.memory_refusals(asked):
+        work()
+    assert ("GPU" in told.value.message) == (error in ("torch on a GPU", "CUDA", "cuBLAS"))
+    assert left[0]() is None
+    with pytest.raises(ValueError, match="bad_alloc"), pipeline.memory_refusals(asked):
+        raise ValueError("bad_alloc")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("bad_alloc")])

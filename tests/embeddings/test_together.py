@@ -191,6 +191,31 @@ def test_one_that_runs_out_of_memory_goes_on_in_smaller_batches_and_the_others_a
         assert files_of(empty_roots, PHANTOMS, spec) == embed_alone(PHANTOMS, spec, alone)
 
 
+def test_one_for_which_memory_is_too_small_is_left_for_later(
+    empty_roots: Roots, alone: Roots, monkeypatch: pytest.MonkeyPatch
+):
+    load, embed = builtin.load, builtin.BuiltinEncoder.embed
+
+    def loaded(spec: EncoderSpec) -> builtin.BuiltinEncoder:
+        if spec.name == LARGER.name:
+            raise RuntimeError("CUDA error: out of memory")
+        return load(spec)
+
+    def embedded(self: builtin.BuiltinEncoder, pictures: np.ndarray) -> np.ndarray:
+        if self.spec.name == SMALL.name:
+            raise MemoryError
+        return embed(self, pictures)
+
+    monkeypatch.setattr(builtin, "load", loaded)
+    monkeypatch.setattr(builtin.BuiltinEncoder, "embed", embedded)
+    embed_all(PHANTOMS, [LARGER, SMALL, COLOURED], empty_roots)
+    assert files_of(empty_roots, PHANTOMS, COLOURED) == embed_alone(PHANTOMS, COLOURED, alone)
+    for spec in (LARGER, SMALL):
+        assert not artifacts.is_locked(empty_roots.cache / f"{embedding.key_of(PHANTOMS, 64, 'test', spec)}.lock")
+        with pytest.raises(FileNotFoundError):
+            files_of(empty_roots, PHANTOMS, spec)
+
+
 def test_what_is_on_disk_is_passed_over_in_silence(empty_roots: Roots, prepared: list[bytes]):
     said: list[str] = []
     embed_all(PHANTOMS, [SMALL, COLOURED], empty_roots)

@@ -84,7 +84,16 @@ def test_what_is_done_cannot_be_cancelled(empty_roots):
     assert queue.cancel(job.id, empty_roots).state == "done"
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b'{"selection": 5}', b'{"title": "x", "created": "x"}'])
+DAMAGED = [
+    *(b"", b"{", b"[]", b"null", b'{"selection": 5}', b'{"title": "x", "created": "x"}'),
+    *(
+        b'{"title": "x", "created": "x", "selection": {%s}}' % selection
+        for selection in (b'"datasets": "phantoms"', b'"datasets": [["phantoms"]]', b'"sizes": ["28"]', b'"other": []')
+    ),
+]
+
+
+@pytest.mark.parametrize("text", DAMAGED)
 def test_a_damaged_job_is_left_out_and_harms_no_other(empty_roots, text):
     damaged, sound = (queue.add(each, empty_roots, title="x") for each in (ONE, OTHER))
     (empty_roots.cache / "jobs" / damaged.id / "job.json").write_bytes(text)

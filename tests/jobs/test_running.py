@@ -4,6 +4,7 @@ import pytest
 
 from retrieval import artifacts, evaluation
 from retrieval.embeddings import embedding
+from retrieval.encoders import builtin
 from retrieval.jobs import manifests, running
 from retrieval.jobs.plan import Selection, plan
 from retrieval.jobs.running import Step, run
@@ -95,6 +96,43 @@ def test_a_cell_that_fails_does_not_hold_up_the_others(empty_roots, monkeypatch)
     (manifest,) = manifests.read_all(empty_roots)
     assert [line["state"] for line in manifest["cells"]] == ["failed", "failed", "done", "done"]
     assert "not finite" in manifest["cells"][0]["error"]
+
+
+def too_large(monkeypatch, when: str) -> None:
+    """Let memory be too small for raw pixels: for their encoder, for one of its batches, or for their rankings."""
+    load, embed, evaluate = builtin.load, builtin.BuiltinEncoder.embed, running.evaluate
+
+    def fail(fails: bool, whole, *words, **named):
+        if fails:
+            raise MemoryError
+        return whole(*words, **named)
+
+    if when == "loading":
+        monkeypatch.setattr(builtin, "load", lambda spec: fail(spec.name == "pixels", load, spec))
+    elif when == "embedding":
+        monkeypatch.setattr(
+            builtin.BuiltinEncoder, "embed", lambda self, seen: fail(self.spec.name == "pixels", embed, self, seen)
+        )
+    else:
+        monkeypatch.setattr(
+            running,
+            "evaluate",
+            lambda cell, *rest, **named: fail(cell.encoder == "pixels", evaluate, cell, *rest, **named),
+        )
+
+
+@pytest.mark.parametrize("when", ["loading", "embedding", "ranking"])
+def test_a_cell_for_which_memory_is_too_small_does_not_hold_up_the_others(empty_roots, monkeypatch, when):
+    too_large(monkeypatch, when)
+    outcome = run(plan(SELECTION, empty_roots), empty_roots, report=lambda step: None)
+    assert {cell.encoder for cell in outcome.done} == {"histogram"}
+    assert [cell.encoder for cell, _, _ in outcome.failed] == ["pixels", "pixels"]
+    assert all(
+        "too little memory for Raw pixels (baseline) on Phantoms (synthetic)" in message
+        for _, message, _ in outcome.failed
+    )
+    (manifest,) = manifests.read_all(empty_roots)
+    assert manifest["ended"] == "whole"
 
 
 def test_who_listens_can_end_it_and_what_is_finished_stays(empty_roots):

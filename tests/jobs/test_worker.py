@@ -14,8 +14,9 @@ import pytest
 
 from retrieval import artifacts, results
 from retrieval.cells import cell
-from retrieval.errors import Busy
-from retrieval.jobs import queue, worker
+from retrieval.embeddings import embedding
+from retrieval.errors import Busy, Unavailable
+from retrieval.jobs import queue, running, worker
 from retrieval.jobs.plan import Selection
 from retrieval.jobs.queue import Progress
 from retrieval.jobs.running import Outcome
@@ -107,9 +108,21 @@ def test_killed_in_the_middle_its_job_is_interrupted_and_the_next_goes_on(roots,
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert state(job.id, roots) == "interrupted"
+    assert queue.find(job.id, roots).progress.attempts == 1
     finish(roots)
-    done = queue.find(job.id, roots)
-    assert (done.state, done.progress.attempts) == ("done", 2)
+    assert state(job.id, roots) == "done"
+
+
+def test_stopped_in_the_middle_it_says_that_its_job_waits_and_was_not_at_fault(roots, start):
+    job = queue.add(CHEAP, roots, title="Cheap")
+    first = start()
+    until(lambda: queue.find(job.id, roots).progress.share > 0)
+    first.send_signal(signal.SIGTERM)
+    first.wait()
+    stopped = queue.find(job.id, roots)
+    assert (stopped.state, stopped.progress.attempts) == ("waiting", 0)
+    finish(roots)
+    assert state(job.id, roots) == "done"
 
 
 def test_there_is_one_worker_a_cache(roots, start):
@@ -133,6 +146,73 @@ def test_a_job_that_kills_its_worker_three_times_is_given_up(roots):
     assert queue.resume(job.id, roots).state == "waiting", "it may be tried again"
     worker.do(queue.find(job.id, roots), roots)
     assert state(job.id, roots) == "done"
+
+
+class Died(BaseException):
+    """In the place of a signal that ends a process at once."""
+
+
+def die_often(job: queue.Job, roots: Roots, *, times: int) -> int:
+    """Let workers take a job up until it is over, so many at most; how many of them died."""
+    for died in range(times):
+        worker._take_over(roots)
+        try:
+            worker.do(queue.find(job.id, roots), roots)
+        except Died:
+            continue
+        return died
+    return times
+
+
+@pytest.fixture
+def every_word(monkeypatch) -> None:
+    """What a worker reports is written at once."""
+    monkeypatch.setattr(worker, "WRITE_EVERY", 0.0)
+
+
+def test_attempts_that_get_on_by_a_shard_are_as_many_as_it_takes(roots, monkeypatch, every_word):
+    monkeypatch.setattr(embedding, "PICTURES_IN_SHARD", 40)
+    real, made = embedding._embedded_shard, []
+
+    def one_shard_a_life(making, start, *rest):
+        if made and made[-1] != start:
+            made.clear()
+            raise Died
+        made.append(start)
+        return real(making, start, *rest)
+
+    monkeypatch.setattr(embedding, "_embedded_shard", one_shard_a_life)
+    job = queue.add(CHEAP, roots, title="Cheap")
+    assert die_often(job, roots, times=40) > 2 * queue.ATTEMPTS
+    assert state(job.id, roots) == "done"
+
+
+def test_attempts_that_get_on_by_a_cell_are_as_many_as_it_takes(roots, monkeypatch, every_word):
+    protocols = ("cosine", "paper", "pca-4", "pca-8", "pca-16", "pca-32")
+    real, lives = running.evaluate, []
+
+    def one_cell_a_life(cell, *rest, **named):
+        lives.append(cell)
+        if len(lives) > 1:
+            lives.clear()
+            raise Died
+        return real(cell, *rest, **named)
+
+    monkeypatch.setattr(running, "evaluate", one_cell_a_life)
+    job = queue.add(replace(CHEAP, protocols=protocols), roots, title="Six")
+    assert die_often(job, roots, times=10) == len(protocols) - 1
+    assert state(job.id, roots) == "done"
+
+
+def test_to_have_failed_with_a_cell_is_not_to_have_got_on(roots, monkeypatch, every_word):
+    def fails_then_dies(cell, *_, **__):
+        raise Unavailable("No.") if cell.protocol == "cosine" else Died
+
+    monkeypatch.setattr(running, "evaluate", fails_then_dies)
+    job = queue.add(replace(CHEAP, protocols=("cosine", "paper")), roots, title="Two")
+    assert die_often(job, roots, times=10) == queue.ATTEMPTS
+    failed = queue.find(job.id, roots)
+    assert failed.state == "failed" and "ended 3 times" in failed.progress.errors[0]
 
 
 def test_what_another_process_is_at_is_come_back_to(roots, monkeypatch):
