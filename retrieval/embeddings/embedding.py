@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from retrieval import artifacts, provenance
+from retrieval import artifacts
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import Dataset, Split, SplitName
-from retrieval.embeddings import pipeline, reuse, shapes
+from retrieval.embeddings import origins, pipeline, reuse, shapes
 from retrieval.embeddings.keys import fingerprint_of, key_of
 from retrieval.embeddings.pipeline import Tick
 from retrieval.embeddings.reuse import Kept
@@ -42,7 +42,8 @@ class Embeddings:
         vectors: float32 [N, D], or for volumes [N, S, D], one row a slice; memory-mapped.
         fingerprint: Of data, weights and pixels.
         verified: Whether data and weights are both the known ones.
-        meta: Versions, device and date of the run that made them; nothing that differs between two runs of one day.
+        meta: Versions and date of the run that finished them, runtime and device (of all runs that made some, as in
+            `cuda and cpu`); nothing that differs between two runs of one day.
     """
 
     vectors: np.ndarray
@@ -187,7 +188,8 @@ def _make(making: _Making) -> Iterator[None]:
     arrays: dict[str, np.ndarray | artifacts.Rows] = {"vectors": _joined(making, shards)}
     batches = [shard.meta.get("batch", len(making.split)) for shard in shards]
     usual = making.kept.meta.get("batch") if making.kept else None
-    meta = {**_provenance(encoder), "batch": min(batches, default=usual)}
+    parts = [*([making.kept.meta] if making.kept else []), *(shard.meta for shard in shards)]
+    meta = {**origins.of_parts(encoder, parts), "batch": min(batches, default=usual)}
     if making.whole.dataset.own is not None:
         arrays["digests"] = reuse.digests_of(making.whole)
         meta |= {"context": _context(making.whole, encoder.spec, encoder.weights_digest)}
@@ -237,11 +239,7 @@ def _first_batch(making: _Making) -> int:
 
 def _batch(shard: artifacts.Artifact, encoder: Encoder) -> int | None:
     """The batch that a shard was made in, if it was made as this encoder would: on such a device, by such a runtime."""
-    return shard.meta.get("batch") if shard.meta.get("ran") == _ran(encoder) else None
-
-
-def _ran(encoder: Encoder) -> str:
-    return f"{getattr(encoder, 'runtime', 'numpy')} on {getattr(encoder, 'device', 'cpu').split(':')[0]}"
+    return shard.meta.get("batch") if shard.meta.get("ran") == origins.ran(encoder) else None
 
 
 def _tidy(roots: Roots, key: str, what: str) -> None:
@@ -279,7 +277,7 @@ def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Ti
     items, seen = making.split.images[start:stop], making.shared.at(start) if making.shared else None
     vectors = embed_items(making.encoder, items, batch=batch, seen=seen, tick=tick, note=batches.append)
     check_finite(making.encoder.spec, vectors, f"the items {start} to {stop - 1}")
-    meta = {"batch": min(batches), "ran": _ran(making.encoder)} if batches else {}
+    meta = {"ran": origins.ran(making.encoder), **({"batch": min(batches)} if batches else {})}
     key, mark = _shard_key(making, start), _shard_mark(making, start, stop)
     artifacts.save(making.roots.cache, key, arrays={"vectors": vectors}, fingerprint=mark, meta=meta)
     found = _stored_shard(making, start, stop)
@@ -304,13 +302,3 @@ def check_finite(spec: EncoderSpec, vectors: np.ndarray, what: str) -> None:
             f"{spec.title} gave features that are not finite numbers for {what}.",
             remedy="Its weights file may be damaged: delete it and fetch it again.",
         )
-
-
-def _provenance(encoder: Encoder) -> dict[str, Any]:
-    device = getattr(encoder, "device", "cpu")
-    runtime = getattr(encoder, "runtime", "numpy")
-    ran = provenance.exporter() if runtime == "onnx" else {}
-    made = {**provenance.versions(encoder.spec.library), **ran, "runtime": runtime, "device": device}
-    if encoder.spec.precision != "fp32":
-        made["precision"] = encoder.spec.precision
-    return made | ({"settled": configs.as_record(encoder.spec)} if encoder.spec.settled else {})
