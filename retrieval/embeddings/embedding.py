@@ -125,6 +125,15 @@ def by_shards(
     yield made
 
 
+def shards(dataset: Dataset, split_name: str, key: str, mark: str) -> dict[str, str]:
+    """The fingerprints, by their keys, of the shards that become Embeddings of this key and fingerprint.
+
+    Not of a collection, where they depend on what was kept besides.
+    """
+    bounds = _bounds(dataset, dataset.counts[split_name])
+    return {_shard_key(key, start): _shard_mark(mark, start, stop) for start, stop in bounds}
+
+
 def _encoder(split: Split, spec: EncoderSpec, roots: Roots, device: str) -> Encoder:
     """The encoder for all pictures of a split, which are of one side: by a graph where that is worth its making."""
     if not shapes.are_one(split.dataset, split.size, spec):
@@ -213,8 +222,7 @@ def _shards_of(making: _Making) -> Iterator[artifacts.Artifact]:
     tried again; only the first shard of all looks for the best size.
     """
     split = making.split
-    step = VOLUMES_IN_SHARD if split.dataset.ndim == 3 else PICTURES_IN_SHARD
-    bounds = [(start, min(start + step, len(split))) for start in range(0, len(split), step)]
+    bounds = _bounds(split.dataset, len(split))
     found = {start: _stored_shard(making, start, stop) for start, stop in bounds}
     batch = next((_batch(shard, making.encoder) for shard in found.values() if shard is not None), None)
     for start, stop in bounds:
@@ -227,6 +235,11 @@ def _shards_of(making: _Making) -> Iterator[artifacts.Artifact]:
         pipeline.give_back(split.images)
         tick(1.0)
         yield shard
+
+
+def _bounds(dataset: Dataset, count: int) -> list[tuple[int, int]]:
+    step = VOLUMES_IN_SHARD if dataset.ndim == 3 else PICTURES_IN_SHARD
+    return [(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 def _first_batch(making: _Making) -> int:
@@ -266,7 +279,7 @@ def _tick(progress: Progress | None, encoder: Encoder, split: Split, start: int,
 
 def _stored_shard(making: _Making, start: int, stop: int) -> artifacts.Artifact | None:
     """The vectors of items start to stop as an earlier run left them; their meta says in which batches it made them."""
-    key, mark = _shard_key(making, start), _shard_mark(making, start, stop)
+    key, mark = _address(making, start, stop)
     return artifacts.load((making.roots.cache,), key, fingerprint=mark)
 
 
@@ -278,7 +291,7 @@ def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Ti
     vectors = embed_items(making.encoder, items, batch=batch, seen=seen, tick=tick, note=batches.append)
     check_finite(making.encoder.spec, vectors, f"the items {start} to {stop - 1}")
     meta = {"ran": origins.ran(making.encoder), **({"batch": min(batches)} if batches else {})}
-    key, mark = _shard_key(making, start), _shard_mark(making, start, stop)
+    key, mark = _address(making, start, stop)
     artifacts.save(making.roots.cache, key, arrays={"vectors": vectors}, fingerprint=mark, meta=meta)
     found = _stored_shard(making, start, stop)
     if found is None:
@@ -286,13 +299,18 @@ def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Ti
     return found
 
 
-def _shard_key(making: _Making, start: int) -> str:
-    return f"{making.key}.shards/{start:08d}"
-
-
-def _shard_mark(making: _Making, start: int, stop: int) -> str:
+def _address(making: _Making, start: int, stop: int) -> tuple[str, str]:
+    """Key and fingerprint of a shard; with what is kept, others are left to embed."""
     beside = {} if making.kept is None else {"kept": making.kept.fingerprint}
-    return artifacts.fingerprint(whole=making.mark, start=start, stop=stop, **beside)
+    return _shard_key(making.key, start), _shard_mark(making.mark, start, stop, **beside)
+
+
+def _shard_key(key: str, start: int) -> str:
+    return f"{key}.shards/{start:08d}"
+
+
+def _shard_mark(mark: str, start: int, stop: int, **beside: str) -> str:
+    return artifacts.fingerprint(whole=mark, start=start, stop=stop, **beside)
 
 
 def check_finite(spec: EncoderSpec, vectors: np.ndarray, what: str) -> None:
