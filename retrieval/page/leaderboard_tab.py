@@ -160,23 +160,22 @@ def _below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _stamp(path: Path) -> tuple[str, int, int, int, int]:
+def _stamp(path: Path) -> tuple[Any, ...]:
     """What tells a file from another in its place, also from one that brought its size and time with it."""
-    stat = path.stat()
+    try:
+        stat = path.stat()
+    except FileNotFoundError:  # renamed or removed since it was listed
+        return (str(path),)
     return str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
 def _held_against(measured: Iterable[Path], roots: Roots) -> Iterator[Path]:
-    """The files at hand of data and weights, with the config files, of which results under these paths may be."""
-    addresses = {path.parts[-4:-1] for path in measured}  # dataset, size, encoder
-    places = {(dataset, size) for dataset, size, _ in addresses}
-    names = sorted({encoder for _, _, encoder in addresses})
-    found = [
-        opening.locate(data, size, roots)
-        for data in DATASETS
-        for size in data.sizes
-        if (data.name, str(size)) in places
-    ]
+    """The files of data and weights at hand, and config files, by which it is judged whether results are current."""
+    folders = {path.parent for path in measured}  # dataset/size/encoder
+    places = {(folder.parent.parent.name, folder.parent.name) for folder in folders}
+    names = sorted({folder.name for folder in folders})
+    sizes = ((data, size) for data in DATASETS for size in data.sizes if (data.name, str(size)) in places)
+    found = [opening.locate(data, size, roots) for data, size in sizes]
     for spec in with_named(names):
         if spec.name in names:
             found += [weights.locate(spec, roots), configs.locate(spec, roots)]
