@@ -314,4 +314,9 @@ def remove_file(path: Path) -> None:
 
 def left_parts(root: Path) -> Iterator[Path]:
     """Files under a root that killed writes left: nobody writes them any more."""
-    return (path for path in sorted(root.rglob(".*.part")) if parts.is_left(path))
+    return (path for path in sorted(root.rglob(".*.part")) if is_left_part(path))
+
+
+def is_left_part(path: Path) -> bool:
+    """Whether a killed write left this file: nobody writes it any more."""
+    return parts.is_left(path)

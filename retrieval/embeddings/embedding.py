@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from retrieval import artifacts, provenance
+from retrieval import artifacts
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import Dataset, Split, SplitName
-from retrieval.embeddings import pipeline, reuse, shapes
+from retrieval.embeddings import origins, pipeline, reuse, shapes
 from retrieval.embeddings.keys import fingerprint_of, key_of
 from retrieval.embeddings.pipeline import Tick
 from retrieval.embeddings.reuse import Kept
@@ -42,7 +42,8 @@ class Embeddings:
         vectors: float32 [N, D], or for volumes [N, S, D], one row a slice; memory-mapped.
         fingerprint: Of data, weights and pixels.
         verified: Whether data and weights are both the known ones.
-        meta: Versions, device and date of the run that made them; nothing that differs between two runs of one day.
+        meta: Versions and date of the run that finished them, runtime and device (of all runs that made some, as in
+            `cuda and cpu`); nothing that differs between two runs of one day.
     """
 
     vectors: np.ndarray
@@ -124,6 +125,15 @@ def by_shards(
     yield made
 
 
+def shards(dataset: Dataset, split_name: str, key: str, mark: str) -> dict[str, str]:
+    """The fingerprints, by their keys, of the shards that become Embeddings of this key and fingerprint.
+
+    Not of a collection, where they depend on what was kept besides.
+    """
+    bounds = _bounds(dataset, dataset.counts[split_name])
+    return {_shard_key(key, start): _shard_mark(mark, start, stop) for start, stop in bounds}
+
+
 def _encoder(split: Split, spec: EncoderSpec, roots: Roots, device: str) -> Encoder:
     """The encoder for all pictures of a split, which are of one side: by a graph where that is worth its making."""
     if not shapes.are_one(split.dataset, split.size, spec):
@@ -187,7 +197,8 @@ def _make(making: _Making) -> Iterator[None]:
     arrays: dict[str, np.ndarray | artifacts.Rows] = {"vectors": _joined(making, shards)}
     batches = [shard.meta.get("batch", len(making.split)) for shard in shards]
     usual = making.kept.meta.get("batch") if making.kept else None
-    meta = {**_provenance(encoder), "batch": min(batches, default=usual)}
+    parts = [*([making.kept.meta] if making.kept else []), *(shard.meta for shard in shards)]
+    meta = {**origins.of_parts(encoder, parts), "batch": min(batches, default=usual)}
     if making.whole.dataset.own is not None:
         arrays["digests"] = reuse.digests_of(making.whole)
         meta |= {"context": _context(making.whole, encoder.spec, encoder.weights_digest)}
@@ -211,8 +222,7 @@ def _shards_of(making: _Making) -> Iterator[artifacts.Artifact]:
     tried again; only the first shard of all looks for the best size.
     """
     split = making.split
-    step = VOLUMES_IN_SHARD if split.dataset.ndim == 3 else PICTURES_IN_SHARD
-    bounds = [(start, min(start + step, len(split))) for start in range(0, len(split), step)]
+    bounds = _bounds(split.dataset, len(split))
     found = {start: _stored_shard(making, start, stop) for start, stop in bounds}
     batch = next((_batch(shard, making.encoder) for shard in found.values() if shard is not None), None)
     for start, stop in bounds:
@@ -227,6 +237,11 @@ def _shards_of(making: _Making) -> Iterator[artifacts.Artifact]:
         yield shard
 
 
+def _bounds(dataset: Dataset, count: int) -> list[tuple[int, int]]:
+    step = VOLUMES_IN_SHARD if dataset.ndim == 3 else PICTURES_IN_SHARD
+    return [(start, min(start + step, count)) for start in range(0, count, step)]
+
+
 def _first_batch(making: _Making) -> int:
     """The batch of a run that begins; pictures that are of several sizes where the network sees them go one by one."""
     split, encoder = making.split, making.encoder
@@ -237,11 +252,7 @@ def _first_batch(making: _Making) -> int:
 
 def _batch(shard: artifacts.Artifact, encoder: Encoder) -> int | None:
     """The batch that a shard was made in, if it was made as this encoder would: on such a device, by such a runtime."""
-    return shard.meta.get("batch") if shard.meta.get("ran") == _ran(encoder) else None
-
-
-def _ran(encoder: Encoder) -> str:
-    return f"{getattr(encoder, 'runtime', 'numpy')} on {getattr(encoder, 'device', 'cpu').split(':')[0]}"
+    return shard.meta.get("batch") if shard.meta.get("ran") == origins.ran(encoder) else None
 
 
 def _tidy(roots: Roots, key: str, what: str) -> None:
@@ -268,7 +279,7 @@ def _tick(progress: Progress | None, encoder: Encoder, split: Split, start: int,
 
 def _stored_shard(making: _Making, start: int, stop: int) -> artifacts.Artifact | None:
     """The vectors of items start to stop as an earlier run left them; their meta says in which batches it made them."""
-    key, mark = _shard_key(making, start), _shard_mark(making, start, stop)
+    key, mark = _address(making, start, stop)
     return artifacts.load((making.roots.cache,), key, fingerprint=mark)
 
 
@@ -279,8 +290,8 @@ def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Ti
     items, seen = making.split.images[start:stop], making.shared.at(start) if making.shared else None
     vectors = embed_items(making.encoder, items, batch=batch, seen=seen, tick=tick, note=batches.append)
     check_finite(making.encoder.spec, vectors, f"the items {start} to {stop - 1}")
-    meta = {"batch": min(batches), "ran": _ran(making.encoder)} if batches else {}
-    key, mark = _shard_key(making, start), _shard_mark(making, start, stop)
+    meta = {"ran": origins.ran(making.encoder), **({"batch": min(batches)} if batches else {})}
+    key, mark = _address(making, start, stop)
     artifacts.save(making.roots.cache, key, arrays={"vectors": vectors}, fingerprint=mark, meta=meta)
     found = _stored_shard(making, start, stop)
     if found is None:
@@ -288,13 +299,18 @@ def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Ti
     return found
 
 
-def _shard_key(making: _Making, start: int) -> str:
-    return f"{making.key}.shards/{start:08d}"
-
-
-def _shard_mark(making: _Making, start: int, stop: int) -> str:
+def _address(making: _Making, start: int, stop: int) -> tuple[str, str]:
+    """Key and fingerprint of a shard; with what is kept, others are left to embed."""
     beside = {} if making.kept is None else {"kept": making.kept.fingerprint}
-    return artifacts.fingerprint(whole=making.mark, start=start, stop=stop, **beside)
+    return _shard_key(making.key, start), _shard_mark(making.mark, start, stop, **beside)
+
+
+def _shard_key(key: str, start: int) -> str:
+    return f"{key}.shards/{start:08d}"
+
+
+def _shard_mark(mark: str, start: int, stop: int, **beside: str) -> str:
+    return artifacts.fingerprint(whole=mark, start=start, stop=stop, **beside)
 
 
 def check_finite(spec: EncoderSpec, vectors: np.ndarray, what: str) -> None:
@@ -304,13 +320,3 @@ def check_finite(spec: EncoderSpec, vectors: np.ndarray, what: str) -> None:
             f"{spec.title} gave features that are not finite numbers for {what}.",
             remedy="Its weights file may be damaged: delete it and fetch it again.",
         )
-
-
-def _provenance(encoder: Encoder) -> dict[str, Any]:
-    device = getattr(encoder, "device", "cpu")
-    runtime = getattr(encoder, "runtime", "numpy")
-    ran = provenance.exporter() if runtime == "onnx" else {}
-    made = {**provenance.versions(encoder.spec.library), **ran, "runtime": runtime, "device": device}
-    if encoder.spec.precision != "fp32":
-        made["precision"] = encoder.spec.precision
-    return made | ({"settled": configs.as_record(encoder.spec)} if encoder.spec.settled else {})

@@ -31,11 +31,17 @@ def at_hand(spec: EncoderSpec, roots: Roots) -> EncoderSpec:
 
     BadInput where the file is damaged, or contradicts what is not open.
     """
+    file = locate(spec, roots)
+    return spec if file is None else settled(spec, _content(file))
+
+
+def locate(spec: EncoderSpec, roots: Roots) -> Path | None:
+    """The config file beside the weights; None where there is none, or the spec has no rules for one."""
     if not spec.rules or spec.weights is None or not spec.weights.config:
-        return spec
+        return None
     found = weights.locate(spec, roots)
     file = found.parent / spec.weights.config if found else None
-    return spec if file is None or not file.is_file() else settled(spec, _content(file))
+    return file if file is not None and file.is_file() else None
 
 
 def settled(spec: EncoderSpec, config: Mapping[str, Any]) -> EncoderSpec:

@@ -4,7 +4,8 @@ Nothing is removed that a process holds, that could still be taken up, or of whi
 weights are not at hand.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -13,11 +14,12 @@ from retrieval import artifacts, evaluation, results
 from retrieval.cells import Cell, cell
 from retrieval.datasets import opening
 from retrieval.datasets.catalogue import find_dataset
+from retrieval.datasets.specs import SPLITS
 from retrieval.embeddings import embedding
 from retrieval.encoders import configs, loading, weights, with_onnx
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.specs import Precision
-from retrieval.errors import RetrievalError, UnknownName
+from retrieval.errors import Busy, RetrievalError, UnknownName
 from retrieval.groups import fingerprint_of as groups_fingerprint
 from retrieval.roots import Roots
 
@@ -25,6 +27,11 @@ STALE = "data, weights or rules are others than those that it was made with"
 ORPHANED = "this version knows no such name"
 KILLED = "left by a write that was killed"
 FINISHED = "the shards of a run that has finished"
+
+# How many folders deep manifests lie under the cache's, and which of these are made under a lock beside the manifest.
+_DEPTHS = {"embeddings": 4, "neighbours": 5, "groups": 2, results.FOLDER: 4, with_onnx.FOLDER: 2}
+_LOCKED = ("embeddings", "neighbours")
+_SHARDS, _PART = ".shards", ".part"
 
 
 @dataclass(frozen=True)
@@ -46,84 +53,113 @@ class Leftover:
 
 def leftovers(roots: Roots) -> tuple[Leftover, ...]:
     """All that could go from the cache, by key."""
-    kinds = (_of_embeddings, _of_neighbours, _of_groups, _of_results, _of_graphs, _parts)
-    found = [one for kind in kinds for one in kind(roots)]
-    return tuple(sorted(found, key=lambda one: one.key))
+    judged = [one for key in _keys(roots) if (one := _judged(key, roots)) is not None]
+    free = [one for one in judged if not _is_held(one.key, roots)]
+    folders = tuple(f"{one.key}/" for one in free if one.key.endswith(_SHARDS))
+    return tuple(sorted((one for one in free if not one.key.startswith(folders)), key=lambda one: one.key))
 
 
 def remove(found: tuple[Leftover, ...], roots: Roots) -> tuple[Leftover, ...]:
-    """Remove what was found and still serves nothing; what has gone."""
-    still = {one.key: one for one in leftovers(roots)}
-    gone = tuple(still[one.key] for one in found if one.key in still)
-    for one in gone:
-        for file in reversed(one.files):  # what is in a folder before the folder
-            artifacts.remove_file(file)
-        if one.why == FINISHED:
-            artifacts.remove_folder(roots.cache / one.key)
-    return gone
+    """Remove what was found, each thing held and judged once more before it goes; what has gone."""
+    return tuple(gone for one in found if (gone := _removed(one.key, roots)) is not None)
 
 
-def _of_embeddings(roots: Roots) -> Iterator[Leftover]:
-    for key in _keys(roots, "embeddings", depth=4):
-        _, dataset, size, encoder, split = key.split("/")
-        expected = _expected_embeddings(dataset, size, encoder, split, roots)
-        yield from _judged(key, expected, roots)
-        shards = roots.cache / f"{key}.shards"
-        if expected not in (None, "") and _mark(key, roots) == expected and shards.is_dir():
-            yield _leftover(f"{key}.shards", tuple(shards.rglob("*")), roots, FINISHED)
+def _keys(roots: Roots) -> Iterator[str]:
+    """The keys of all manifests, of folders of shards, and of what killed writes left."""
+    paths = [
+        path.with_suffix("")
+        for folder, depth in _DEPTHS.items()
+        for path in (roots.cache / folder).glob("/".join(["*"] * depth) + ".json")
+    ]
+    paths += (roots.cache / "embeddings").glob(f"*/*/*/*{_SHARDS}")
+    paths += artifacts.left_parts(roots.cache)
+    return (path.relative_to(roots.cache).as_posix() for path in paths)
 
 
-def _of_neighbours(roots: Roots) -> Iterator[Leftover]:
-    for key in _keys(roots, "neighbours", depth=5):
-        _, dataset, size, encoder, protocol, side = key.split("/")
-        yield from _judged(key, _expected_neighbours(dataset, size, encoder, protocol, side, roots), roots)
+def _judged(key: str, roots: Roots) -> Leftover | None:
+    """What lies under a key, if it serves nothing."""
+    why = _why(key, roots)
+    if why is None:
+        return None
+    files = _files(key, roots)
+    return Leftover(key, files, sum(file.stat().st_size for file in files if file.is_file()), why)
 
 
-def _of_groups(roots: Roots) -> Iterator[Leftover]:
-    for key in _keys(roots, "groups", depth=2):
-        _, dataset, size = key.split("/")
-        yield from _judged(key, _expected_groups(dataset, size, roots), roots)
+def _removed(key: str, roots: Roots) -> Leftover | None:
+    """What has gone; None where somebody is at work on it, or where it serves again."""
+    try:
+        with _held(key, roots):
+            one = _judged(key, roots)
+            if one is None:
+                return None
+            if key.endswith(_SHARDS):
+                artifacts.remove_folder(roots.cache / key)
+            else:
+                for file in reversed(one.files):  # the manifest last, by which the rest would be found again
+                    artifacts.remove_file(file)
+            return one
+    except Busy:
+        return None
 
 
-def _of_results(roots: Roots) -> Iterator[Leftover]:
-    for key in _keys(roots, results.FOLDER, depth=4):
-        _, dataset, size, encoder, protocol = key.split("/")
-        path = roots.cache / f"{key}.json"
-        result = results.read(path)
-        known = _cell(dataset, size, encoder, protocol, roots)
-        if known is None:
-            yield _leftover(key, (path,), roots, ORPHANED)
-        elif result is not None and not evaluation.is_current(result, roots):
-            yield _leftover(key, (path,), roots, STALE)
+def _held(key: str, roots: Roots) -> AbstractContextManager[None]:
+    """Who makes what lies under a key is kept from it, or Busy; nobody where it is replaced whole, without a lock."""
+    file = _lock_file(key, roots)
+    return nullcontext() if file is None else artifacts.lock(file, what=key)
 
 
-def _of_graphs(roots: Roots) -> Iterator[Leftover]:
-    for key in _keys(roots, with_onnx.FOLDER, depth=2):
-        yield from _judged(key, _expected_graph(key, roots), roots)
+def _is_held(key: str, roots: Roots) -> bool:
+    file = _lock_file(key, roots)
+    return file is not None and artifacts.is_locked(file)
 
 
-def _parts(roots: Roots) -> Iterator[Leftover]:
-    for path in artifacts.left_parts(roots.cache):
-        yield _leftover(str(path.relative_to(roots.cache)), (path,), roots, KILLED)
+def _lock_file(key: str, roots: Roots) -> Path | None:
+    locked = key.startswith(tuple(f"{folder}/" for folder in _LOCKED)) and not key.endswith(_PART)
+    return roots.cache / f"{key.removesuffix(_SHARDS)}.lock" if locked else None
 
 
-def _keys(roots: Roots, folder: str, *, depth: int) -> Iterator[str]:
-    """The keys of the manifests so many folders deep, shards left out."""
-    for path in sorted((roots.cache / folder).glob("/".join(["*"] * depth) + ".json")):
-        key = path.relative_to(roots.cache).with_suffix("").as_posix()
-        if ".shards/" not in key:
-            yield key
+def _files(key: str, roots: Roots) -> tuple[Path, ...]:
+    place = roots.cache / key
+    if key.endswith(_PART):
+        return (place,)
+    if key.endswith(_SHARDS):
+        return tuple(place.rglob("*"))
+    return (place.with_name(f"{place.name}.json"), *sorted(place.parent.glob(f"{place.name}.*.npy")))
 
 
-def _judged(key: str, expected: str | None, roots: Roots) -> Iterator[Leftover]:
-    """A leftover where the name is unknown (no expectation) or the mark another; none where it cannot be told ("")."""
+def _why(key: str, roots: Roots) -> str | None:
+    """Why what lies under a key serves nothing; None where it does, or where that cannot be told."""
+    if key.endswith(_PART):
+        return KILLED if artifacts.is_left_part(roots.cache / key) else None
+    if key.endswith(_SHARDS):
+        return _why_shards(key.removesuffix(_SHARDS), roots)
+    folder, *names = key.split("/")
+    if folder == results.FOLDER:
+        return _why_result(key, names, roots)
+    expected = _EXPECTED[folder](*names, roots)
     if expected == "" or (expected is not None and _mark(key, roots) == expected):
-        return
-    manifest = roots.cache / f"{key}.json"
-    if artifacts.is_locked(roots.cache / f"{key}.lock"):
-        return
-    files = (manifest, *sorted(manifest.parent.glob(f"{manifest.stem}.*.npy")))
-    yield _leftover(key, files, roots, ORPHANED if expected is None else STALE)
+        return None
+    return ORPHANED if expected is None else STALE
+
+
+def _why_shards(key: str, roots: Roots) -> str | None:
+    """As `_why`, of the shards of Embeddings of this key: they serve as long as the next run takes any of them up."""
+    _, dataset, size, encoder, split = key.split("/")
+    expected = _expected_embeddings(dataset, size, encoder, split, roots)
+    if not expected:
+        return ORPHANED if expected is None else None
+    if artifacts.load(roots.lookup, key, fingerprint=expected) is not None:
+        return FINISHED
+    made = embedding.shards(find_dataset(dataset, roots), split, key, expected)
+    return None if any(_mark(shard, roots) == mark for shard, mark in made.items()) else STALE
+
+
+def _why_result(key: str, names: list[str], roots: Roots) -> str | None:
+    dataset, size, encoder, protocol = names
+    if _cell(dataset, size, encoder, protocol, roots) is None:
+        return ORPHANED
+    result = results.read(roots.cache / f"{key}.json")
+    return STALE if result is not None and not evaluation.is_current(result, roots) else None
 
 
 def _mark(key: str, roots: Roots) -> str | None:
@@ -133,6 +169,8 @@ def _mark(key: str, roots: Roots) -> str | None:
 
 def _expected_embeddings(dataset: str, size: str, encoder: str, split: str, roots: Roots) -> str | None:
     """The fingerprint that would be made now; None for an unknown name; empty where it cannot be told."""
+    if split not in SPLITS:
+        return None
     if _is_variant(encoder):
         return ""
     try:
@@ -180,11 +218,11 @@ def _expected_groups(dataset: str, size: str, roots: Roots) -> str | None:
         return ""
 
 
-def _expected_graph(key: str, roots: Roots) -> str | None:
+def _expected_graph(encoder: str, name: str, roots: Roots) -> str | None:
     """As the others; a graph that cannot be read tells no side, and is of no use."""
-    manifest = artifacts.read_sealed(roots.cache / f"{key}.json")
+    manifest = artifacts.read_sealed(roots.cache / with_onnx.FOLDER / encoder / f"{name}.json")
     try:
-        spec = find_encoder(key.split("/")[1])
+        spec = find_encoder(encoder)
         if not isinstance(manifest, dict):
             return None
         if weights.state(spec, roots) != "ready":
@@ -205,5 +243,9 @@ def _cell(dataset: str, size: str, encoder: str, protocol: str, roots: Roots) ->
         return None
 
 
-def _leftover(key: str, files: tuple[Path, ...], roots: Roots, why: str) -> Leftover:
-    return Leftover(key, files, sum(file.stat().st_size for file in files if file.is_file()), why)
+_EXPECTED: Mapping[str, Callable[..., str | None]] = {
+    "embeddings": _expected_embeddings,
+    "neighbours": _expected_neighbours,
+    "groups": _expected_groups,
+    with_onnx.FOLDER: _expected_graph,
+}

@@ -247,7 +247,7 @@ def _encoders(roots: Roots) -> tuple[EncoderSpec, ...]:
 
 def _menus(roots: Roots) -> dict[str, Any]:
     return {
-        "dataset": [[data.name, data.title, list(data.sizes)] for data in datasets(roots)],
+        "dataset": [[data.name, data.title, list(data.sizes), data.own is not None] for data in datasets(roots)],
         "encoder": [[spec.name, spec.title] for spec in _encoders(roots)],
         "protocol": [[protocol.name, protocol.title] for protocol in PROTOCOLS],
     }

@@ -4,8 +4,9 @@ import functools
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,8 +16,10 @@ from starlette.routing import Route
 
 from retrieval import results
 from retrieval.cells import cell
+from retrieval.datasets import opening
 from retrieval.datasets.catalogue import DATASETS
 from retrieval.datasets.collections import records
+from retrieval.encoders import configs, weights
 from retrieval.encoders.catalogue import with_named
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import RetrievalError
@@ -146,12 +149,37 @@ def _made(roots: Roots, signature: tuple[Any, ...]) -> _Board:
 
 
 def _signature(roots: Roots) -> tuple[Any, ...]:
-    """Path, time and size of every file that rows come from."""
-    folders = [*(root / results.FOLDER for root in roots.lookup), roots.precomputed / "published"]
-    collections = (roots.cache / records.FOLDER).glob("*/collection.json")  # a change makes rows stale
-    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
-    files += sorted(collections)
-    return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path in files for stat in [path.stat()])
+    """Path, times, place and size of every file that rows come from, or are held against."""
+    measured = [path for root in roots.lookup for path in _below(root / results.FOLDER)]
+    collections = sorted((roots.cache / records.FOLDER).glob("*/collection.json"))  # a change makes rows stale
+    files = [*measured, *_below(roots.precomputed / "published"), *collections, *_held_against(measured, roots)]
+    return tuple(_stamp(path) for path in files)
+
+
+def _below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _stamp(path: Path) -> tuple[Any, ...]:
+    """What tells a file from another in its place, also from one that brought its size and time with it."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:  # renamed or removed since it was listed
+        return (str(path),)
+    return str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+def _held_against(measured: Iterable[Path], roots: Roots) -> Iterator[Path]:
+    """The files of data and weights at hand, and config files, by which it is judged whether results are current."""
+    folders = {path.parent for path in measured}  # dataset/size/encoder
+    places = {(folder.parent.parent.name, folder.parent.name) for folder in folders}
+    names = sorted({folder.name for folder in folders})
+    sizes = ((data, size) for data in DATASETS for size in data.sizes if (data.name, str(size)) in places)
+    found = [opening.locate(data, size, roots) for data, size in sizes]
+    for spec in with_named(names):
+        if spec.name in names:
+            found += [weights.locate(spec, roots), configs.locate(spec, roots)]
+    return filter(None, found)
 
 
 def _filters(asked: Mapping[str, str]) -> dict[str, Any]:

@@ -8,9 +8,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from own_pictures import write_classes
+from volume_files import axial_nifti, write
 
 from retrieval.datasets.catalogue import find_dataset
+from retrieval.datasets.collections import adding, records
 from retrieval.datasets.opening import is_at_hand
 from retrieval.encoders import weights
 from retrieval.encoders.catalogue import find_encoder
@@ -108,6 +112,34 @@ def test_switched_off_it_says_so_and_offers_nothing(bare, serve, open_page, axe,
         assert page.locator(".jobs button:visible").count() == 0
         assert page.locator("button[role=tab]").filter(has_text="Collections").count() == 0
         assert axe(page) == []
+
+
+def test_collections_stand_in_the_menu_once_and_go_when_they_are_removed(empty_roots, serve, open_page, tmp_path):
+    write_classes(tmp_path / "mine", {"dark": 6, "light": 6})
+    adding.add("mine", tmp_path / "mine", empty_roots)
+    for number in range(12):
+        volume = np.random.default_rng(number).integers(0, 256, (8, 10, 9), np.uint8)
+        folder = tmp_path / "scans" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder, f"{number}.nii", axial_nifti(volume))
+    adding.add("scans", tmp_path / "scans", empty_roots, ndim=3)
+    with serve(empty_roots, tmp_path) as url:
+        page = open_page(f"{url}?tab=jobs")
+        page.select_option(".jobs select[name=dataset]", "scans")
+        tell(page, "collectionadded", "mine")
+        page.wait_for_function("() => document.querySelector('.jobs select[name=dataset]').value === 'mine'")
+        offered = page.locator(".jobs select[name=dataset] option")
+        before = offered.evaluate_all("(all) => all.map((one) => one.value)")
+        assert len(set(before)) == len(before) and before[-2:] == ["mine", "scans"]
+        records.remove("scans", empty_roots)
+        tell(page, "collectionremoved", "scans")
+        page.wait_for_selector(".jobs select[name=dataset] option[value=scans]", state="detached")
+        assert offered.evaluate_all("(all) => all.map((one) => one.value)") == before[:-1]
+
+
+def tell(page, event: str, name: str) -> None:
+    """Say to all tabs what the Collections tab says."""
+    page.evaluate("([event, detail]) => window.dispatchEvent(new CustomEvent(event, {detail}))", [event, name])
 
 
 def test_a_published_row_that_was_not_measured_offers_to_be(bare, serve, open_page, axe, tmp_path):

@@ -319,6 +319,27 @@ def test_a_batch_is_measured_once_and_then_read_from_the_shards_of_such_a_device
 
 
 @pytest.mark.usefixtures("fifties")
+def test_vectors_that_were_made_in_two_places_name_both(empty_roots: Roots, monkeypatch: pytest.MonkeyPatch):
+    interrupted(empty_roots)
+    monkeypatch.setattr(builtin.BuiltinEncoder, "runtime", "torch", raising=False)
+    monkeypatch.setattr(builtin.BuiltinEncoder, "device", "cuda:1", raising=False)
+    made = embedding.embed(PHANTOMS, 64, "test", PIXELS, empty_roots)
+    assert (made.meta["runtime"], made.meta["device"]) == ("numpy and torch", "cpu and cuda")
+    made = embedding.embed(PHANTOMS, 64, "train", PIXELS, empty_roots)
+    assert (made.meta["runtime"], made.meta["device"]) == ("torch", "cuda:1")
+
+
+def test_volumes_that_were_seen_whole_in_two_places_name_both(empty_roots: Roots, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(embedding, "VOLUMES_IN_SHARD", 10)
+    making = embedding.by_shards(VOLUMES, 28, "test", find_encoder("shape"), empty_roots)
+    assert next(making) is None
+    making.close()
+    monkeypatch.setattr(builtin.BuiltinEncoder, "device", "cuda:0", raising=False)
+    made = embedding.embed(VOLUMES, 28, "test", find_encoder("shape"), empty_roots)
+    assert made.meta["device"] == "cpu and cuda"
+
+
+@pytest.mark.usefixtures("fifties")
 def test_shards_of_another_length_are_not_taken_for_ours(
     empty_roots: Roots, counted: list[int], monkeypatch: pytest.MonkeyPatch
 ):

@@ -109,6 +109,28 @@ def test_a_second_update_builds_on_the_first(folder: Path, empty_roots: Roots, m
     np.testing.assert_array_equal(after.vectors, by_hand(empty_roots))
 
 
+def test_where_vectors_were_made_is_kept_with_them(folder: Path, empty_roots: Roots, monkeypatch):
+    embed(empty_roots)
+    write_classes(folder, {"dark": 10}, first=50)
+    adding.update("mine", empty_roots)
+    with monkeypatch.context() as patched:
+        patched.setattr(builtin.BuiltinEncoder, "device", "cuda:0", raising=False)
+        assert embed(empty_roots).meta["device"] == "cpu and cuda"
+    (folder / "light" / "00007.png").unlink()
+    adding.update("mine", empty_roots)
+    assert embed(empty_roots).meta["device"] == "cpu and cuda"
+
+
+def test_what_was_only_kept_is_not_said_to_be_made_here(folder: Path, empty_roots: Roots, monkeypatch):
+    embed(empty_roots)
+    (folder / "light" / "00007.png").unlink()
+    (folder / "dark" / "00001.png").unlink()
+    adding.update("mine", empty_roots)
+    monkeypatch.setattr(builtin.BuiltinEncoder, "device", "cuda:0", raising=False)
+    made = embed(empty_roots)
+    assert (made.meta["runtime"], made.meta["device"], made.meta["embedded"]) == ("numpy", "cpu", 0)
+
+
 def test_when_the_first_coloured_picture_comes_all_are_embedded(folder: Path, empty_roots: Roots, monkeypatch):
     embed(empty_roots, size=28)
     write_picture(folder / "dark" / "coloured.png", seed=1, shape=(16, 16, 3))

@@ -4,7 +4,9 @@ import csv
 import gzip
 import io
 import json
+import os
 import shutil
+from dataclasses import replace
 
 import pytest
 from starlette.applications import Starlette
@@ -12,7 +14,8 @@ from starlette.testclient import TestClient
 
 from retrieval import evaluation, results
 from retrieval.cells import cell
-from retrieval.encoders.catalogue import ENCODERS
+from retrieval.encoders import loading
+from retrieval.encoders.catalogue import ENCODERS, find_encoder
 from retrieval.leaderboard import leaderboard
 from retrieval.page import leaderboard_tab
 from retrieval.roots import SHIPPED, Roots
@@ -29,9 +32,9 @@ def client(board_roots: Roots) -> TestClient:
     return TestClient(Starlette(routes=leaderboard_tab.routes(board_roots)))
 
 
-def _write_one(roots: Roots) -> None:
+def _write_one(roots: Roots, encoder: str = "pixels", weights: str = "none") -> None:
     reading = results.Reading(metrics={"ACC@1": 50.0, "nDCG@5": 12.34567}, hits={"ACC@1": 78}, n_queries=156)
-    where, weights = cell("breastmnist", 28, "pixels"), "none"
+    where = cell("breastmnist", 28, encoder)
     result = results.Result(
         cell=where,
         fingerprint=evaluation.fingerprint_of(evaluation.marks_of(where, data="d", weights=weights, verified=True)),
@@ -67,6 +70,39 @@ def test_a_new_result_makes_a_new_table(client, board_roots):
     assert after.headers["etag"] != before.headers["etag"]
     (row,) = [row for row in after.json()["rows"] if row["source"] == "measured"]
     assert (row["encoder"], row["verified"], row["searchable"]) == ("pixels", False, True)
+
+
+@pytest.mark.parametrize("other", ["breastmnist.npz", "preprocessor_config.json", "pytorch_model.bin"])
+def test_a_row_goes_with_other_data_weights_or_config_and_comes_back_with_its_own(other, board_roots, tmp_path):
+    import torch
+
+    roots = replace(board_roots, weights=tmp_path / "weights")
+    folder = tmp_path / "weights" / "plip"
+    for made in (folder, roots.data[0]):
+        made.mkdir(parents=True)
+    torch.save({"a": torch.zeros(2)}, folder / "pytorch_model.bin")
+    _write_one(roots, "plip", loading.identify(find_encoder("plip"), roots).digest)
+    client = TestClient(Starlette(routes=leaderboard_tab.routes(roots)))
+    assert _measured(client) == ["plip"]
+    place = (roots.data[0] if other.endswith(".npz") else folder) / other
+    own = place.read_bytes() if place.exists() else None
+    if own is None:
+        place.write_text('{"image_mean": [0.1, 0.2, 0.3]}')
+    else:
+        stat = place.stat()
+        torch.save({"a": torch.ones(2)}, place)
+        os.utime(place, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a copy that keeps times
+    assert _measured(client) == []
+    if own is None:
+        place.unlink()
+    else:
+        place.write_bytes(own)
+    assert _measured(client) == ["plip"]
+
+
+def _measured(client: TestClient) -> list[str]:
+    rows = client.get("/leaderboard.json").json()["rows"]
+    return [row["encoder"] for row in rows if row["source"] == "measured"]
 
 
 def test_missing_numbers_are_null(board_roots):

@@ -93,7 +93,7 @@ def test_without_labels_there_is_no_vote(tmp_path, empty_roots):
 
 def test_jobs_offer_it_and_say_its_size(desk):
     offered = jobs_tab._menus(desk.roots)["dataset"][-1]
-    assert offered == ["mine", "mine", [0, 28, 64, 128, 224]]
+    assert offered == ["mine", "mine", [0, 28, 64, 128, 224], True]
     asked = {"scope": "cell", "dataset": "mine", "size": "0", "encoder": "histogram", "protocol": "paper"}
     selection = jobs_tab.chosen(asked, desk.roots)
     title = jobs_tab.title_of(selection, desk.roots)

@@ -129,12 +129,12 @@ async function queueIt() {
   look();
 }
 
-// Collections come and go while the page is open; they alone have pictures as they are.
+// Collections come and go while the page is open; the other datasets stay.
+const lasting = props.menus.dataset.filter(([, , , own]) => !own);
 async function renewDatasets(chosen) {
   const answer = await fetch('collections.json').then((reply) => reply.json()).catch(() => null);
   if (!answer) return;
-  const known = props.menus.dataset.filter(([, , sizes]) => !sizes.includes(0));
-  props.menus.dataset = [...known, ...answer.collections.map(({name, title, sizes}) => [name, title, sizes])];
+  props.menus.dataset = [...lasting, ...answer.collections.map(({name, title, sizes}) => [name, title, sizes])];
   const held = chosen || choices.dataset.value;
   choices.dataset.replaceChildren(...props.menus.dataset.map(([value, title]) => new Option(title, value)));
   if (props.menus.dataset.some(([name]) => name === held)) choices.dataset.value = held;
