@@ -72,6 +72,21 @@ def test_every_answer_of_the_server_carries_the_headers(server):
         assert "default-src 'self'" in headers["content-security-policy"]
 
 
+def test_pages_of_other_sites_are_refused_on_a_network_too(server):
+    """Gradio itself lets them in wherever it is not asked for as localhost."""
+    lan = {"Host": "scanner.lan:7860", "Origin": "http://evil.example"}
+    preflight = {**lan, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    answers = [
+        httpx.options(f"{server}/jobs", headers=preflight),
+        httpx.post(f"{server}/jobs", json={"do": "add"}, headers=lan),
+        *(httpx.get(f"{server}{path}", headers=lan) for path in ("/jobs.json", "/collections.json", "/config")),
+    ]
+    assert [answer.status_code for answer in answers] == [403] * 5
+    answers.append(httpx.get(f"{server}/jobs.json", headers={**lan, "Origin": "http://scanner.lan:7860"}))
+    assert answers[-1].status_code == 200
+    assert not [name for answer in answers for name in answer.headers if name.startswith("access-control-")]
+
+
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/redoc", "/gradio_api/runs"])
 def test_what_the_page_does_not_need_is_not_offered(server, path):
     assert httpx.get(f"{server}{path}").status_code == 404

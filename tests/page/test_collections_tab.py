@@ -13,6 +13,7 @@ import packed
 import pytest
 from own_pictures import write_classes
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from retrieval import evaluation
@@ -21,6 +22,7 @@ from retrieval.datasets.collections import adding, received, records
 from retrieval.page import arrivals as on_their_way
 from retrieval.page import collections_tab, own_pictures
 from retrieval.page.arrivals import Arrivals
+from retrieval.page.security import SecurityHeaders
 from retrieval.roots import Roots
 
 OCTETS = {"content-type": "application/octet-stream"}
@@ -40,7 +42,8 @@ def zipped(classes: dict[str, int], *, more: dict[str, bytes] | None = None) -> 
 
 @pytest.fixture
 def client(empty_roots: Roots) -> Iterator[TestClient]:
-    with TestClient(Starlette(routes=collections_tab.routes(empty_roots))) as opened:
+    app = Starlette(routes=collections_tab.routes(empty_roots), middleware=[Middleware(SecurityHeaders)])
+    with TestClient(app) as opened:
         yield opened
 
 
@@ -255,12 +258,13 @@ def test_what_was_not_sent_here_is_not_removed_here(client, empty_roots, tmp_pat
 
 
 @pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "https://elsewhere.example"}])
-def test_another_site_can_neither_send_nor_steer(client, empty_roots, headers):
+def test_another_site_can_neither_send_nor_steer_nor_read(client, empty_roots, headers):
     answers = [
         client.put("/collections", params={"name": "mine"}, content=zipped({"a": 9}), headers=headers),
         client.post("/collections", json={"do": "remove", "name": "mine"}, headers=headers),
+        client.get("/collections.json", headers=headers),
     ]
-    assert [answer.status_code for answer in answers] == [403, 403]
+    assert [answer.status_code for answer in answers] == [403, 403, 403]
     form = client.post("/collections", data={"do": "remove"}, headers={"content-type": "text/plain"})
     assert form.status_code == 415 and under(empty_roots) == []
     own = client.post("/collections", json={"do": "stop"}, headers={"origin": "http://testserver"})
