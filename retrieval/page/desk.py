@@ -17,7 +17,7 @@ from retrieval.datasets.specs import Split, SplitName
 from retrieval.embeddings.embedding import Progress
 from retrieval.encoders import loading, vocabularies, weights
 from retrieval.errors import Busy, RetrievalError, Unavailable, UnknownName
-from retrieval.page import extractors, underway, view
+from retrieval.page import addresses, extractors, underway, view
 from retrieval.page.link import Link, explain, fitting_cell, parse, whole_number
 from retrieval.page.uploads import Uploads
 from retrieval.roots import Roots
@@ -50,15 +50,16 @@ class Desk:
     ) -> dict[str, Any]:
         """What the page draws for the words of a question.
 
-        Besides those of a link, `sample` asks for a test picture (of the class with that number, if any is given), and
-        `forget` names an upload to delete first. `address`: the words come from a link, so what cannot be followed in
-        them is said above an answer to what can.
+        Besides those of a link, `sample` asks for a test picture (of the class with that number, if any is given), `v`
+        is the version of the answer whose card is asked with, and `forget` names an upload to delete first. `address`:
+        the words come from a link, so what cannot be followed in them is said above an answer to what can.
         """
         self.uploads.forget(words.get("forget", ""))
         if address and "dataset" not in words:
             return self.ask(self.with_query(self.opening()), history=history)
         try:
             asked = parse(words, self.start, self.roots)
+            addresses.check_version(asked.cell, words.get("v", ""))
             link = self.with_query(asked, label=_label(words.get("sample", ""), asked.cell))
         except RetrievalError as error:
             if not address:

@@ -130,12 +130,16 @@ def _seen_slice(request: Request, *, desk: Desk) -> Response:
     where, item = _named(request, desk)
     if where.data.ndim == 2:
         raise BadInput(f"{where.data.title} holds pictures, which have no slices.", remedy="Ask for the picture.")
-    return _png(_one_slice(_seen_volume(item, where, desk), request))
+    state = "" if where.data.own is None else where.data.own.digest
+    return _png(_one_slice(_seen_volume(item, where, desk, state), request))
 
 
 @functools.lru_cache(maxsize=32)
-def _seen_volume(item: ItemQuery, where: Cell, desk: Desk) -> np.ndarray:
-    """Kept, because the slices of one volume are asked for one by one."""
+def _seen_volume(item: ItemQuery, where: Cell, desk: Desk, state: str) -> np.ndarray:
+    """Kept, because the slices of one volume are asked for one by one.
+
+    `state` tells a collection from what it was before an update, or from another of its name: cells of both are equal.
+    """
     return search.sees(item, where, desk.roots)
 
 
@@ -173,6 +177,7 @@ def _answer_png(request: Request, *, desk: Desk) -> Response:
 
 def _asked(request: Request, desk: Desk) -> Link:
     link = parse(request.query_params, desk.start, desk.roots)
+    addresses.check_version(link.cell, request.query_params.get("v", ""))
     if not link.names_query:
         raise Unavailable("This link names no picture to ask with.", remedy="Take the link from the page.")
     return link
@@ -201,15 +206,8 @@ def _named(request: Request, desk: Desk) -> tuple[Cell, ItemQuery]:
     parts = request.path_params
     any_fitting = encoders_for(find_dataset(parts["dataset"], desk.roots))[0].name
     where = cell(parts["dataset"], parts["size"], parts.get("encoder", any_fitting), roots=desk.roots)
-    _check_version(where, request.query_params.get("v", ""))
+    addresses.check_version(where, request.query_params.get("v", ""))
     return where, item_at(parts["split"], parts["index"], where)
-
-
-def _check_version(where: Cell, version: str) -> None:
-    """Unavailable where an address is of a collection as it was before an update: the number is another picture's."""
-    own = where.data.own
-    if own is not None and version and not version.startswith(own.digest[: addresses.DIGITS]):
-        raise Unavailable(f"The collection {where.dataset} was updated since.", remedy="Ask again.")
 
 
 def _size(text: str | None) -> int:
