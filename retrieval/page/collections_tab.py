@@ -19,7 +19,7 @@ from retrieval.errors import BadInput, RetrievalError
 from retrieval.page import own_pictures
 from retrieval.page.arrivals import MOST_FILES, Arrivals
 from retrieval.page.assets import read
-from retrieval.page.uploads import read_bounded
+from retrieval.page.uploads import name_sent, read_bounded
 from retrieval.roots import Roots, largest_archive, queueing_allowed
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def _steered(words: Mapping[str, Any], arrivals: Arrivals) -> None:
     if what == "check":
         arrivals.check(name, size if isinstance(size, int) else 0)
     elif what == "stop":
-        arrivals.stop(str(words.get("id")))
+        arrivals.stop(str(words.get("secret")))
     elif what == "remove":
         _remove(name, arrivals.roots)
     else:
@@ -108,10 +108,10 @@ def _held(request: Request, *, roots: Roots) -> Response:
 
 
 async def _received(request: Request, *, arrivals: Arrivals) -> Response:
-    """Take a zip as the body of a PUT; answers by which id it is followed, or a sentence that says why not."""
+    """Take a zip as the body of a PUT; answers by what it is followed and stopped, or a sentence that says why not."""
     if not queueing_allowed():
         return _no(OFF, status=403)
-    name, file = (request.query_params.get(word, "") for word in ("name", "file"))
+    name, file = request.query_params.get("name", ""), name_sent(request.headers)
     length = request.headers.get("content-length", "")
     try:
         arrivals.check(name, int(length) if length.isdecimal() else 0)
@@ -123,7 +123,7 @@ async def _received(request: Request, *, arrivals: Arrivals) -> Response:
     except OSError:
         log.exception("A zip could not be kept.")
         return _no(_NOT_WRITTEN)
-    return JSONResponse({"id": arrival.id}, headers=NEVER)
+    return JSONResponse({"id": arrival.id, "secret": arrival.secret}, headers=NEVER)
 
 
 async def _steer(request: Request, *, arrivals: Arrivals) -> Response:

@@ -7,7 +7,6 @@ with a version in it shows never changes, so browsers may keep it for ever; what
 import functools
 import json
 from collections.abc import Callable, Mapping
-from urllib.parse import unquote
 
 import numpy as np
 from PIL import Image
@@ -27,7 +26,7 @@ from retrieval.errors import BadInput, RetrievalError, Unavailable
 from retrieval.page import addresses, extractors, questions, rendering
 from retrieval.page.desk import Desk
 from retrieval.page.link import Link, item_at, parse
-from retrieval.page.uploads import read_bounded
+from retrieval.page.uploads import name_sent, read_bounded
 
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 MOST_WORDS = 20_000
@@ -55,6 +54,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         Route("/healthz", _healthz),
         Route("/ask", functools.partial(_ask, desk=desk), methods=["POST"]),
         Route("/upload", functools.partial(_receive, desk=desk), methods=["PUT"]),
+        Route("/upload/{token}", functools.partial(_forget, desk=desk), methods=["DELETE"]),
         *(Route(path, functools.partial(_or_a_sentence, handler=handler, desk=desk)) for path, handler in pages),
     ]
 
@@ -86,11 +86,15 @@ async def _receive(request: Request, *, desk: Desk) -> Response:
     """Take an uploaded picture as the body of a PUT; answers its token, or a sentence that says why not."""
     try:
         data = await read_bounded(request.stream())
-        name = unquote(request.query_params.get("name", ""))
-        token = await run_in_threadpool(desk.uploads.keep, data, name=name)
+        token = await run_in_threadpool(desk.uploads.keep, data, name=name_sent(request.headers))
     except RetrievalError as error:
         return JSONResponse({"message": error.message, "remedy": error.remedy}, headers=NEVER)
     return JSONResponse({"token": token}, headers=NEVER)
+
+
+def _forget(request: Request, *, desk: Desk) -> Response:
+    desk.uploads.forget(request.path_params["token"])
+    return Response(status_code=204, headers=NEVER)
 
 
 def _extractors(request: Request, *, desk: Desk) -> Response:

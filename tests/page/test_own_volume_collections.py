@@ -70,7 +70,7 @@ def test_cards_are_drawn_slice_by_slice(desk: Desk, client: TestClient):
 def test_a_volume_sent_finds_itself(desk: Desk, client: TestClient, tmp_path: Path):
     split = open_split(cell("mine", None, "pixels", roots=desk.roots).data, 28, "train", desk.roots)
     data = (tmp_path / "mine" / split.images.files[3].name).read_bytes()
-    token = client.put("/upload?name=gland.nii", content=data).json()["token"]
+    token = client.put("/upload", content=data, headers={"X-File-Name": "gland.nii"}).json()["token"]
     value = desk.handle({**ASKED, "upload": token})
     assert value["cards"][0]["index"] == 3
     assert value["query"]["original"]["size"] == "9 × 10 × 8 voxels"
