@@ -133,7 +133,12 @@ class Desk:
         return asks(link.cell, self.roots)
 
     def _prepare(self, link: Link, say: Progress) -> None:
-        """Compute what the link's question lacks."""
+        """Compute what the link's question lacks; Unavailable where that takes longer than a visitor waits."""
+        ready = self._ready(link)
+        if ready.state == "ready":
+            return
+        if ready.state != "minute":
+            raise Unavailable(ready.message, remedy=ready.remedy)
         makes = search.prepare if link.text is None else phrases.gallery
         makes(link.cell, self.roots, progress=say)
 
@@ -196,6 +201,16 @@ class Desk:
         """The Answer itself; RetrievalError where there is none. Extractors embed one or two pictures at a time."""
         with self.uploads.turns if link.token or link.text else contextlib.nullcontext():
             return search.find(self.query(link), link.cell, self.roots, k=link.k, one_per_group=link.one_per_group)
+
+    def find_ready(self, link: Link) -> Answer:
+        """As `find`, but Unavailable wherever the page itself would not answer at once: nothing is computed for it."""
+        ready = self._ready(link)
+        if ready.state != "ready":
+            remedy = "Ask for it on the page first." if ready.state == "minute" else ready.remedy
+            raise Unavailable(ready.message, remedy=remedy)
+        if link.token and (refused := view.no_upload(link.cell, ready)):
+            raise Unavailable(refused)
+        return self.find(link)
 
     def query(self, link: Link) -> Query:
         """What is asked with; Unavailable where the link names nothing that is here."""

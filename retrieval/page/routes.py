@@ -166,13 +166,13 @@ def _uploaded_slice(request: Request, *, desk: Desk) -> Response:
 
 def _answer_csv(request: Request, *, desk: Desk) -> Response:
     link = _asked(request, desk)
-    text = rendering.answer_csv(desk.find(link))
+    text = rendering.answer_csv(desk.find_ready(link))
     return Response(text, media_type="text/csv; charset=utf-8", headers=_attachment(link, "csv"))
 
 
 def _answer_png(request: Request, *, desk: Desk) -> Response:
     link = _asked(request, desk)
-    answer = desk.find(link)
+    answer = desk.find_ready(link)
     gallery = answer.cell.rules.gallery
     cards = [_flat(ItemQuery(split=gallery, index=near.index), link, desk) for near in answer.neighbours]
     sheet = rendering.answer_png(answer, _flat(answer.query, link, desk), cards)
