@@ -1,6 +1,7 @@
 """What surrounds the tabs: the address, the skip link, headers, and what the server does not offer."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -85,6 +86,20 @@ def test_pages_of_other_sites_are_refused_on_a_network_too(server):
     answers.append(httpx.get(f"{server}/jobs.json", headers={**lan, "Origin": "http://scanner.lan:7860"}))
     assert answers[-1].status_code == 200
     assert not [name for answer in answers for name in answer.headers if name.startswith("access-control-")]
+
+
+def test_in_a_frame_of_another_site_it_works_and_that_site_reads_nothing(roots, serve, browser, tmp_path):
+    """As a Space is shown."""
+    with serve(replace(roots, cache=tmp_path / "cache"), tmp_path, SPACE_ID="someone/space") as url:
+        page = browser.new_context().new_page()
+        framed = f'<iframe src="{url}?dataset=phantoms&size=64&encoder=pixels" width="1200" height="800"></iframe>'
+        page.route("http://localhost:9/", lambda route: route.fulfill(content_type="text/html", body=framed))
+        page.goto("http://localhost:9/")
+        page.frame_locator("iframe").locator(".answer .card").first.wait_for(timeout=120_000)
+        ask = "(url) => fetch(url).then((answer) => answer.text()).catch(() => 'refused')"
+        assert page.evaluate(ask, f"{url}/extractors.json") == "refused"
+        assert page.frames[1].evaluate(ask, f"{url}/healthz") == '{"ok":true}'
+        page.context.close()
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/redoc", "/gradio_api/runs"])
