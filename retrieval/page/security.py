@@ -26,7 +26,9 @@ _POLICY = (
 
 
 _FROM_ELSEWHERE = PlainTextResponse(
-    "Only this page itself can ask for that.", status_code=403, headers={"Cache-Control": "no-store"}
+    "Only this page itself can ask for that. A proxy before it has to pass on Host, or to name it in X-Forwarded-Host.",
+    status_code=403,
+    headers={"Cache-Control": "no-store"},
 )
 _PORT = re.compile(r":\d+$")
 
