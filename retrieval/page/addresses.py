@@ -6,6 +6,7 @@ import retrieval
 from retrieval.answers import ItemQuery
 from retrieval.cells import Cell
 from retrieval.datasets.specs import Split
+from retrieval.errors import Unavailable
 
 DIGITS = 8  # of a digest: enough to tell two states of a dataset apart
 SLICE = "{z}"
@@ -49,3 +50,10 @@ def uploaded_seen(cell: Cell, token: str) -> str:
 def version_of(split: Split) -> str:
     """Changes whenever the pictures of a split, or the way they are drawn, may have changed."""
     return f"{split.digest[:DIGITS]}-{retrieval.__version__}"
+
+
+def check_version(cell: Cell, version: str) -> None:
+    """Unavailable where a version is of a collection as it was before an update: the number is another picture's."""
+    own = cell.data.own
+    if own is not None and version and not version.startswith(own.digest[:DIGITS]):
+        raise Unavailable(f"The collection {cell.dataset} was updated since.", remedy="Ask again.")

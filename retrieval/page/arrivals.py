@@ -6,7 +6,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -45,6 +45,7 @@ class Arrival:
         words: What is being done.
         share: Of that, 0 to 1.
         error: Why it was refused.
+        secret: By which it is stopped; told to nobody but who sent it.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Arrival:
     words: str = ""
     share: float = 0.0
     error: RetrievalError | None = None
+    secret: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
 
     @property
     def live(self) -> bool:
@@ -108,11 +110,10 @@ class Arrivals:
         threading.Thread(target=self._add, args=(arrival.id, path), daemon=True, name=f"adding {name}").start()
         return self._known[arrival.id]
 
-    def stop(self, key: str) -> None:
-        """End the adding of this id; what was sent is deleted. Nothing happens to one that is over."""
+    def stop(self, secret: str) -> None:
+        """End the adding that this secret belongs to; what was sent is deleted. Nothing happens to one that is over."""
         with self._lock:
-            if key in self._known:
-                self._unwanted.add(key)
+            self._unwanted.update(one.id for one in self._known.values() if one.secret == secret)
 
     def _pour(self, chunks: Iterable[bytes], stream: IO[bytes]) -> None:
         size = 0

@@ -19,8 +19,7 @@ from retrieval.errors import BadInput, RetrievalError
 from retrieval.page import own_pictures
 from retrieval.page.arrivals import MOST_FILES, Arrivals
 from retrieval.page.assets import read
-from retrieval.page.security import sent_from_elsewhere
-from retrieval.page.uploads import read_bounded
+from retrieval.page.uploads import name_sent, read_bounded
 from retrieval.roots import Roots, largest_archive, queueing_allowed
 
 log = logging.getLogger(__name__)
@@ -49,7 +48,7 @@ def build() -> None:
 
 
 def routes(roots: Roots) -> list[Route]:
-    """What there is as JSON; where a zip is sent, by PUT, and where it is steered, in JSON: neither by another site."""
+    """What there is as JSON; where a zip is sent, by PUT, and where it is steered, in JSON."""
     arrivals = Arrivals(roots, most_bytes=largest_archive())
     return [
         Route("/collections.json", functools.partial(_listed, arrivals=arrivals)),
@@ -77,7 +76,7 @@ def _steered(words: Mapping[str, Any], arrivals: Arrivals) -> None:
     if what == "check":
         arrivals.check(name, size if isinstance(size, int) else 0)
     elif what == "stop":
-        arrivals.stop(str(words.get("id")))
+        arrivals.stop(str(words.get("secret")))
     elif what == "remove":
         _remove(name, arrivals.roots)
     else:
@@ -109,11 +108,10 @@ def _held(request: Request, *, roots: Roots) -> Response:
 
 
 async def _received(request: Request, *, arrivals: Arrivals) -> Response:
-    """Take a zip as the body of a PUT; answers by which id it is followed, or a sentence that says why not."""
-    refused = _refusal(request)
-    if refused is not None:
-        return refused
-    name, file = (request.query_params.get(word, "") for word in ("name", "file"))
+    """Take a zip as the body of a PUT; answers by what it is followed and stopped, or a sentence that says why not."""
+    if not queueing_allowed():
+        return _no(OFF, status=403)
+    name, file = request.query_params.get("name", ""), name_sent(request.headers)
     length = request.headers.get("content-length", "")
     try:
         arrivals.check(name, int(length) if length.isdecimal() else 0)
@@ -125,15 +123,14 @@ async def _received(request: Request, *, arrivals: Arrivals) -> Response:
     except OSError:
         log.exception("A zip could not be kept.")
         return _no(_NOT_WRITTEN)
-    return JSONResponse({"id": arrival.id}, headers=NEVER)
+    return JSONResponse({"id": arrival.id, "secret": arrival.secret}, headers=NEVER)
 
 
 async def _steer(request: Request, *, arrivals: Arrivals) -> Response:
     if request.headers.get("content-type") != "application/json":
         return PlainTextResponse("Collections are steered in JSON.", status_code=415, headers=NEVER)
-    refused = _refusal(request)
-    if refused is not None:
-        return refused
+    if not queueing_allowed():
+        return _no(OFF, status=403)
     try:
         asked = json.loads(await read_bounded(request.stream(), most=MOST_WORDS))
     except (BadInput, ValueError, RecursionError):
@@ -149,14 +146,6 @@ def _pulled(stream: AsyncIterator[bytes]) -> Iterator[bytes]:
 
     while (piece := from_thread.run(pull)) is not None:
         yield piece
-
-
-def _refusal(request: Request) -> Response | None:
-    if not queueing_allowed():
-        return _no(OFF, status=403)
-    if sent_from_elsewhere(request.headers):
-        return PlainTextResponse("Only this page itself can ask for that.", status_code=403, headers=NEVER)
-    return None
 
 
 def _no(error: RetrievalError, *, status: int = 200) -> Response:

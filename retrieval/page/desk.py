@@ -17,7 +17,7 @@ from retrieval.datasets.specs import Split, SplitName
 from retrieval.embeddings.embedding import Progress
 from retrieval.encoders import loading, vocabularies, weights
 from retrieval.errors import Busy, RetrievalError, Unavailable, UnknownName
-from retrieval.page import extractors, underway, view
+from retrieval.page import addresses, extractors, underway, view
 from retrieval.page.link import Link, explain, fitting_cell, parse, whole_number
 from retrieval.page.uploads import Uploads
 from retrieval.roots import Roots
@@ -50,15 +50,16 @@ class Desk:
     ) -> dict[str, Any]:
         """What the page draws for the words of a question.
 
-        Besides those of a link, `sample` asks for a test picture (of the class with that number, if any is given), and
-        `forget` names an upload to delete first. `address`: the words come from a link, so what cannot be followed in
-        them is said above an answer to what can.
+        Besides those of a link, `sample` asks for a test picture (of the class with that number, if any is given), `v`
+        is the version of the answer whose card is asked with, and `forget` names an upload to delete first. `address`:
+        the words come from a link, so what cannot be followed in them is said above an answer to what can.
         """
         self.uploads.forget(words.get("forget", ""))
         if address and "dataset" not in words:
             return self.ask(self.with_query(self.opening()), history=history)
         try:
             asked = parse(words, self.start, self.roots)
+            addresses.check_version(asked.cell, words.get("v", ""))
             link = self.with_query(asked, label=_label(words.get("sample", ""), asked.cell))
         except RetrievalError as error:
             if not address:
@@ -132,7 +133,12 @@ class Desk:
         return asks(link.cell, self.roots)
 
     def _prepare(self, link: Link, say: Progress) -> None:
-        """Compute what the link's question lacks."""
+        """Compute what the link's question lacks; Unavailable where that takes longer than a visitor waits."""
+        ready = self._ready(link)
+        if ready.state == "ready":
+            return
+        if ready.state != "minute":
+            raise Unavailable(ready.message, remedy=ready.remedy)
         makes = search.prepare if link.text is None else phrases.gallery
         makes(link.cell, self.roots, progress=say)
 
@@ -195,6 +201,16 @@ class Desk:
         """The Answer itself; RetrievalError where there is none. Extractors embed one or two pictures at a time."""
         with self.uploads.turns if link.token or link.text else contextlib.nullcontext():
             return search.find(self.query(link), link.cell, self.roots, k=link.k, one_per_group=link.one_per_group)
+
+    def find_ready(self, link: Link) -> Answer:
+        """As `find`, but Unavailable wherever the page itself would not answer at once: nothing is computed for it."""
+        ready = self._ready(link)
+        if ready.state != "ready":
+            remedy = "Ask for it on the page first." if ready.state == "minute" else ready.remedy
+            raise Unavailable(ready.message, remedy=remedy)
+        if link.token and (refused := view.no_upload(link.cell, ready)):
+            raise Unavailable(refused)
+        return self.find(link)
 
     def query(self, link: Link) -> Query:
         """What is asked with; Unavailable where the link names nothing that is here."""

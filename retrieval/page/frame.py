@@ -3,12 +3,11 @@
 from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware
 
 from retrieval.page import about_tab, collections_tab, jobs_tab, leaderboard_tab, routes, search_tab
 from retrieval.page.assets import FOLDER, read
 from retrieval.page.desk import Desk
-from retrieval.page.security import SecurityHeaders, shown_in_a_frame
+from retrieval.page.security import outermost, shown_in_a_frame
 from retrieval.page.theme import theme
 from retrieval.roots import queueing_allowed
 
@@ -60,7 +59,7 @@ def launch_options(desk: Desk) -> dict[str, Any]:
                 *jobs_tab.routes(desk.roots),
                 *collections_tab.routes(desk.roots),
             ],
-            "middleware": [Middleware(SecurityHeaders, framed=shown_in_a_frame())],
+            "lifespan": outermost(framed=shown_in_a_frame()),
             "openapi_url": None,
             "docs_url": None,
             "redoc_url": None,

@@ -7,7 +7,6 @@ with a version in it shows never changes, so browsers may keep it for ever; what
 import functools
 import json
 from collections.abc import Callable, Mapping
-from urllib.parse import unquote
 
 import numpy as np
 from PIL import Image
@@ -27,7 +26,7 @@ from retrieval.errors import BadInput, RetrievalError, Unavailable
 from retrieval.page import addresses, extractors, questions, rendering
 from retrieval.page.desk import Desk
 from retrieval.page.link import Link, item_at, parse
-from retrieval.page.uploads import read_bounded
+from retrieval.page.uploads import name_sent, read_bounded
 
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 MOST_WORDS = 20_000
@@ -55,6 +54,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         Route("/healthz", _healthz),
         Route("/ask", functools.partial(_ask, desk=desk), methods=["POST"]),
         Route("/upload", functools.partial(_receive, desk=desk), methods=["PUT"]),
+        Route("/upload/{token}", functools.partial(_forget, desk=desk), methods=["DELETE"]),
         *(Route(path, functools.partial(_or_a_sentence, handler=handler, desk=desk)) for path, handler in pages),
     ]
 
@@ -86,11 +86,15 @@ async def _receive(request: Request, *, desk: Desk) -> Response:
     """Take an uploaded picture as the body of a PUT; answers its token, or a sentence that says why not."""
     try:
         data = await read_bounded(request.stream())
-        name = unquote(request.query_params.get("name", ""))
-        token = await run_in_threadpool(desk.uploads.keep, data, name=name)
+        token = await run_in_threadpool(desk.uploads.keep, data, name=name_sent(request.headers))
     except RetrievalError as error:
         return JSONResponse({"message": error.message, "remedy": error.remedy}, headers=NEVER)
     return JSONResponse({"token": token}, headers=NEVER)
+
+
+def _forget(request: Request, *, desk: Desk) -> Response:
+    desk.uploads.forget(request.path_params["token"])
+    return Response(status_code=204, headers=NEVER)
 
 
 def _extractors(request: Request, *, desk: Desk) -> Response:
@@ -130,12 +134,16 @@ def _seen_slice(request: Request, *, desk: Desk) -> Response:
     where, item = _named(request, desk)
     if where.data.ndim == 2:
         raise BadInput(f"{where.data.title} holds pictures, which have no slices.", remedy="Ask for the picture.")
-    return _png(_one_slice(_seen_volume(item, where, desk), request))
+    state = "" if where.data.own is None else where.data.own.digest
+    return _png(_one_slice(_seen_volume(item, where, desk, state), request))
 
 
 @functools.lru_cache(maxsize=32)
-def _seen_volume(item: ItemQuery, where: Cell, desk: Desk) -> np.ndarray:
-    """Kept, because the slices of one volume are asked for one by one."""
+def _seen_volume(item: ItemQuery, where: Cell, desk: Desk, state: str) -> np.ndarray:
+    """Kept, because the slices of one volume are asked for one by one.
+
+    `state` tells a collection from what it was before an update, or from another of its name: cells of both are equal.
+    """
     return search.sees(item, where, desk.roots)
 
 
@@ -158,13 +166,13 @@ def _uploaded_slice(request: Request, *, desk: Desk) -> Response:
 
 def _answer_csv(request: Request, *, desk: Desk) -> Response:
     link = _asked(request, desk)
-    text = rendering.answer_csv(desk.find(link))
+    text = rendering.answer_csv(desk.find_ready(link))
     return Response(text, media_type="text/csv; charset=utf-8", headers=_attachment(link, "csv"))
 
 
 def _answer_png(request: Request, *, desk: Desk) -> Response:
     link = _asked(request, desk)
-    answer = desk.find(link)
+    answer = desk.find_ready(link)
     gallery = answer.cell.rules.gallery
     cards = [_flat(ItemQuery(split=gallery, index=near.index), link, desk) for near in answer.neighbours]
     sheet = rendering.answer_png(answer, _flat(answer.query, link, desk), cards)
@@ -173,6 +181,7 @@ def _answer_png(request: Request, *, desk: Desk) -> Response:
 
 def _asked(request: Request, desk: Desk) -> Link:
     link = parse(request.query_params, desk.start, desk.roots)
+    addresses.check_version(link.cell, request.query_params.get("v", ""))
     if not link.names_query:
         raise Unavailable("This link names no picture to ask with.", remedy="Take the link from the page.")
     return link
@@ -201,15 +210,8 @@ def _named(request: Request, desk: Desk) -> tuple[Cell, ItemQuery]:
     parts = request.path_params
     any_fitting = encoders_for(find_dataset(parts["dataset"], desk.roots))[0].name
     where = cell(parts["dataset"], parts["size"], parts.get("encoder", any_fitting), roots=desk.roots)
-    _check_version(where, request.query_params.get("v", ""))
+    addresses.check_version(where, request.query_params.get("v", ""))
     return where, item_at(parts["split"], parts["index"], where)
-
-
-def _check_version(where: Cell, version: str) -> None:
-    """Unavailable where an address is of a collection as it was before an update: the number is another picture's."""
-    own = where.data.own
-    if own is not None and version and not version.startswith(own.digest[: addresses.DIGITS]):
-        raise Unavailable(f"The collection {where.dataset} was updated since.", remedy="Ask again.")
 
 
 def _size(text: str | None) -> int:

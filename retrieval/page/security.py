@@ -1,9 +1,13 @@
-"""Headers that every answer carries, and the arguments that keep the web server to what the page needs."""
+"""What other sites' pages cannot ask for, and the headers that every answer carries."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
 
 # Gradio's own scripts need 'unsafe-inline' and 'unsafe-eval'; what guards against injected text is that the page draws
 # all data with textContent. Everything else comes from this server alone.
@@ -21,8 +25,19 @@ _POLICY = (
 )
 
 
+_FROM_ELSEWHERE = PlainTextResponse(
+    "Only this page itself can ask for that. A proxy before it has to pass on Host, or to name it in X-Forwarded-Host.",
+    status_code=403,
+    headers={"Cache-Control": "no-store"},
+)
+_PORT = re.compile(r":\d+$")
+
+
 class SecurityHeaders:
-    """Pure ASGI middleware: adds the headers as an answer starts, so that streamed events pass through untouched."""
+    """Pure ASGI middleware: answers 403 to pages of other sites, and adds the headers as any answer starts.
+
+    Streamed events pass through untouched. No answer lets another site read it.
+    """
 
     def __init__(self, app: Any, *, framed: bool = False) -> None:
         """`framed`: the page may be shown inside another site's frame, as Spaces does."""
@@ -30,12 +45,33 @@ class SecurityHeaders:
         self.headers = security_headers(framed=framed)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], *self.headers]}
+                kept = [pair for pair in message["headers"] if not pair[0].lower().startswith(b"access-control-")]
+                message = {**message, "headers": [*kept, *self.headers]}
             await send(message)
 
-        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+        elsewhere = sent_from_elsewhere(Headers(scope=scope), method=scope["method"])
+        await (_FROM_ELSEWHERE if elsewhere else self.app)(scope, receive, send_with_headers)
+
+
+def outermost(*, framed: bool) -> Callable[[Any], contextlib.AbstractAsyncContextManager[None]]:
+    """A lifespan that puts SecurityHeaders around all of an application.
+
+    Gradio puts a middleware of its own around those that it is given, and that one lets every site ask for, send and
+    read everything once the page is not served as localhost.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        app.middleware_stack = SecurityHeaders(app.middleware_stack, framed=framed)
+        yield
+
+    return lifespan
 
 
 def security_headers(*, framed: bool) -> list[tuple[bytes, bytes]]:
@@ -49,14 +85,21 @@ def security_headers(*, framed: bool) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def sent_from_elsewhere(headers: Mapping[str, str]) -> bool:
-    """Whether a page of another site sends this. Browsers say so by Sec-Fetch-Site, or where not safe by Origin."""
-    site = headers.get("sec-fetch-site")
+def sent_from_elsewhere(headers: Mapping[str, str], *, method: str) -> bool:
+    """Whether a page of another site asks for this, other than by leading a visitor here, in a frame or not.
+
+    Browsers say so by Sec-Fetch-Site; where they do not, over plain http, by Origin with all that such a page could
+    read or change. A proxy may have put another Host, or left out its port.
+    """
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None:
-        return site not in ("same-origin", "none")
-    origin = headers.get("origin")
-    own = (headers.get("host"), headers.get("x-forwarded-host"))
-    return origin is not None and urlsplit(origin).netloc not in own
+        led = method in ("GET", "HEAD") and headers.get("sec-fetch-mode") == "navigate"
+        return site not in ("same-origin", "none") and not led
+    if origin is None:
+        return False
+    place = origin.partition("://")[2]
+    own = {headers.get("host"), *(name.strip() for name in headers.get("x-forwarded-host", "").split(","))}
+    return not place or own.isdisjoint((place, _PORT.sub("", place)))
 
 
 def shown_in_a_frame(environ: Mapping[str, str] = os.environ) -> bool:

@@ -9,10 +9,11 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from PIL import Image
@@ -202,6 +203,11 @@ def clean_name(name: str) -> str:
     """A file's name as a visitor sent it, fit for a path and a sentence."""
     last = re.split(r"[/\\]", name)[-1]
     return _UNWANTED.sub("", last).strip(". ")[-80:] or "picture"
+
+
+def name_sent(headers: Mapping[str, str]) -> str:
+    """The name of the file that a request brings: not in its address, which servers on the way write into logs."""
+    return unquote(headers.get("x-file-name", ""))
 
 
 async def read_bounded(chunks: AsyncIterator[bytes], *, most: int = MAX_VOLUME_BYTES) -> bytes:

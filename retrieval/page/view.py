@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 import numpy as np
 
@@ -100,9 +101,12 @@ def answered(
     figures = [asdict(figure) for figure in _query_figures(answer, link, splits, upload)] or [None, None]
     score, _, nearer = answer.cell.rules.score_name.partition(" (")
     before, standing, after = words.provenance_line(answer)
+    version = addresses.version_of(gallery)
+    asked = f"{to_words(link, private=True)}&{urlencode({'v': version})}"
     return {
         "kind": "answer",
         **_frame(link, history, notice),
+        "version": version,
         "instead": no_upload(link.cell, readiness),
         "getting": getting,
         "first_upload": readiness.message if readiness.uploads and not link.uploaded else "",
@@ -125,7 +129,7 @@ def answered(
         "line": [before, after],
         "standing": standing,
         "unverified": not answer.verified,
-        "files": {name: f"answer.{name}?{to_words(link, private=True)}" for name in ("csv", "png")},
+        "files": {name: f"answer.{name}?{asked}" for name in ("csv", "png")},
         "slices": max(gallery.images.shape[1], figures[0]["slices"]) if figures[0] and figures[0]["slices"] else 0,
         "volume": bool(upload and upload.volume),
     }

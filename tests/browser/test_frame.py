@@ -1,6 +1,7 @@
 """What surrounds the tabs: the address, the skip link, headers, and what the server does not offer."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -70,6 +71,35 @@ def test_every_answer_of_the_server_carries_the_headers(server):
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "no-referrer"
         assert "default-src 'self'" in headers["content-security-policy"]
+
+
+def test_pages_of_other_sites_are_refused_on_a_network_too(server):
+    """Gradio itself lets them in wherever it is not asked for as localhost."""
+    lan = {"Host": "scanner.lan:7860", "Origin": "http://evil.example"}
+    preflight = {**lan, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    answers = [
+        httpx.options(f"{server}/jobs", headers=preflight),
+        httpx.post(f"{server}/jobs", json={"do": "add"}, headers=lan),
+        *(httpx.get(f"{server}{path}", headers=lan) for path in ("/jobs.json", "/collections.json", "/config")),
+    ]
+    assert [answer.status_code for answer in answers] == [403] * 5
+    answers.append(httpx.get(f"{server}/jobs.json", headers={**lan, "Origin": "http://scanner.lan:7860"}))
+    assert answers[-1].status_code == 200
+    assert not [name for answer in answers for name in answer.headers if name.startswith("access-control-")]
+
+
+def test_in_a_frame_of_another_site_it_works_and_that_site_reads_nothing(roots, serve, browser, tmp_path):
+    """As a Space is shown."""
+    with serve(replace(roots, cache=tmp_path / "cache"), tmp_path, SPACE_ID="someone/space") as url:
+        page = browser.new_context().new_page()
+        framed = f'<iframe src="{url}?dataset=phantoms&size=64&encoder=pixels" width="1200" height="800"></iframe>'
+        page.route("http://localhost:9/", lambda route: route.fulfill(content_type="text/html", body=framed))
+        page.goto("http://localhost:9/")
+        page.frame_locator("iframe").locator(".answer .card").first.wait_for(timeout=120_000)
+        ask = "(url) => fetch(url).then((answer) => answer.text()).catch(() => 'refused')"
+        assert page.evaluate(ask, f"{url}/extractors.json") == "refused"
+        assert page.frames[1].evaluate(ask, f"{url}/healthz") == '{"ok":true}'
+        page.context.close()
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/redoc", "/gradio_api/runs"])

@@ -222,3 +222,62 @@ def test_what_cannot_be_used_is_told_and_the_way_is_free(patients_server, open_p
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.is_enabled(".mine-add")
     assert page.locator(".mine-item").count() == 1
+
+
+def told(page, *arrivals: dict) -> list[dict]:
+    """What the page is told to be on its way from now on, in the place of what is; the list may be changed."""
+    usual = {"name": "ours", "words": "Looking at ours: 64 of 128 files.", "share": 0.5, "message": ""}
+    said = [{**usual, **one} for one in arrivals]
+
+    def answer(route) -> None:
+        reply = route.fetch()
+        route.fulfill(response=reply, json={**reply.json(), "arrivals": said})
+
+    page.route("**/collections.json", answer)
+    return said
+
+
+def look(page) -> None:
+    """Make the page look once more."""
+    with page.expect_response("**/collections.json"):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def test_a_zip_of_another_page_is_told_of_and_left_alone(patients_server, open_page):
+    page = open_page(f"{patients_server}?tab=collections")
+    page.wait_for_selector(".mine-item")
+    page.fill(".mine-name input", "mine")
+    asked = []
+    page.on("request", lambda sent: asked.append(sent.url) if sent.method == "POST" else None)
+    said = told(page, {"id": "a", "live": True, "state": "adding"}, {"id": "b", "live": True, "state": "arriving"})
+    look(page)
+    page.wait_for_selector(".mine-others:has-text('Sent from another page: Looking at ours: 64 of 128 files.')")
+    assert page.is_hidden(".mine-underway") and page.is_enabled(".mine-add")
+    said[0].update(live=False, state="refused", message="It holds no picture.")
+    said[1].update(live=False, state="added", name="patients")
+    page.wait_for_function("() => !document.querySelector('.mine-others').textContent")  # it looks by itself
+    assert page.inner_text(".mine-refusal") == page.inner_text(".mine-said") == ""
+    assert page.input_value(".mine-name input") == "mine" and asked == []
+    page.unroute_all(behavior="wait")
+
+
+def test_a_page_that_is_loaded_again_follows_and_stops_what_it_sent(patients_server, open_page, tmp_path):
+    page = open_page(f"{patients_server}?tab=collections")
+    (tmp_path / "Nobody Really.zip").write_bytes(b"PK")
+    choose(page, tmp_path / "Nobody Really.zip")
+    page.fill(".mine-name input", "ours")
+    said = told(page, {"id": "x", "live": True, "state": "adding"})
+    page.route("**/collections?name=*", lambda route: route.fulfill(json={"id": "x", "secret": "s"}))
+    with page.expect_request(lambda sent: sent.method == "PUT") as sent:
+        page.click(".mine-add")
+    assert sent.value.headers["x-file-name"] == "Nobody%20Really.zip" and "Nobody" not in sent.value.url
+    page.wait_for_selector(".mine-words:has-text('64 of 128 files')")
+    page.reload()
+    page.wait_for_selector(".mine-words:has-text('64 of 128 files')")
+    with page.expect_request(lambda sent: sent.method == "POST" and sent.url.endswith("/collections")) as stopped:
+        page.click(".mine-stop")
+    assert stopped.value.post_data_json == {"do": "stop", "secret": "s"}
+    said.clear()  # as after a restart of the server
+    page.wait_for_selector(".mine-refusal:has-text('knows nothing more of the zip')")
+    assert page.is_hidden(".mine-underway") and page.is_enabled(".mine-add")
+    page.unroute_all(behavior="wait")

@@ -8,11 +8,13 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import packed
 import pytest
 from own_pictures import write_classes
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from retrieval import evaluation
@@ -21,6 +23,7 @@ from retrieval.datasets.collections import adding, received, records
 from retrieval.page import arrivals as on_their_way
 from retrieval.page import collections_tab, own_pictures
 from retrieval.page.arrivals import Arrivals
+from retrieval.page.security import SecurityHeaders
 from retrieval.roots import Roots
 
 OCTETS = {"content-type": "application/octet-stream"}
@@ -40,7 +43,8 @@ def zipped(classes: dict[str, int], *, more: dict[str, bytes] | None = None) -> 
 
 @pytest.fixture
 def client(empty_roots: Roots) -> Iterator[TestClient]:
-    with TestClient(Starlette(routes=collections_tab.routes(empty_roots))) as opened:
+    app = Starlette(routes=collections_tab.routes(empty_roots), middleware=[Middleware(SecurityHeaders)])
+    with TestClient(app) as opened:
         yield opened
 
 
@@ -49,7 +53,8 @@ def send(client: TestClient) -> Callable[..., dict]:
     """Send a zip and wait until it is a collection or is refused; what is then told of it."""
 
     def go(data: bytes, name: str = "mine", file: str = "My pictures.zip") -> dict:
-        answer = client.put("/collections", params={"name": name, "file": file}, content=data, headers=OCTETS).json()
+        headers = {**OCTETS, "x-file-name": quote(file)}
+        answer = client.put("/collections", params={"name": name}, content=data, headers=headers).json()
         return over(client, answer["id"]) if "id" in answer else answer
 
     return go
@@ -151,7 +156,7 @@ def test_what_cannot_be_used_is_refused_in_its_own_words_and_nothing_is_kept(sen
     [("Mine", "cannot be the name"), ("../x", "cannot be the name"), ("breastmnist", "name of a dataset already")],
 )
 def test_a_name_is_checked_before_anything_is_sent(client, empty_roots, name, said):
-    sent = client.put("/collections", params={"name": name, "file": "a.zip"}, content=b"PK", headers=OCTETS).json()
+    sent = client.put("/collections", params={"name": name}, content=b"PK", headers=OCTETS).json()
     assert said in sent["message"] and sent["remedy"]
     assert client.post("/collections", json={"do": "check", "name": name, "bytes": 1}).json() == sent
     assert under(empty_roots) == []
@@ -219,16 +224,34 @@ def test_it_says_how_far_it_is_and_can_be_stopped(client, empty_roots, monkeypat
         progress("Looking at mine: 128 of 128 files", 1.0)
 
     monkeypatch.setattr(on_their_way.adding, "add", slow)
-    put = {"params": {"name": "mine", "file": "a.zip"}, "content": zipped({"a": 9}), "headers": OCTETS}
-    key = client.put("/collections", **put).json()["id"]
+    put = {"params": {"name": "mine"}, "content": zipped({"a": 9}), "headers": OCTETS}
+    key, secret = client.put("/collections", **put).json().values()
     assert going.wait(30)
     (one,) = client.get("/collections.json").json()["arrivals"]
+    assert secret not in one.values(), "nobody else is told by what it is stopped"
     assert (one["words"], one["share"], one["state"]) == ("Looking at mine: 64 of 128 files.", 0.5, "adding")
     assert "mine already" in client.put("/collections", **put).json()["message"]
-    client.post("/collections", json={"do": "stop", "id": key})
+    client.post("/collections", json={"do": "stop", "secret": secret})
     go_on.set()
     assert over(client, key)["state"] == "stopped"
     assert under(empty_roots) == []
+
+
+def test_only_who_sent_it_can_stop_it(client, empty_roots, monkeypatch):
+    going, go_on = threading.Event(), threading.Event()
+
+    def slow(name, path, roots, *, progress):
+        going.set()
+        go_on.wait(30)
+        progress("Looking at mine: 128 of 128 files", 1.0)
+
+    monkeypatch.setattr(on_their_way.adding, "add", slow)
+    key = client.put("/collections", params={"name": "mine"}, content=zipped({"a": 9}), headers=OCTETS).json()["id"]
+    assert going.wait(30)
+    for words in ({"id": key}, {"secret": key}, {"secret": ""}, {}):
+        client.post("/collections", json={"do": "stop", **words})
+    go_on.set()
+    assert over(client, key)["state"] == "added"
 
 
 def test_what_a_killed_server_left_goes_and_what_is_in_use_stays(send, empty_roots, monkeypatch):
@@ -255,12 +278,13 @@ def test_what_was_not_sent_here_is_not_removed_here(client, empty_roots, tmp_pat
 
 
 @pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "https://elsewhere.example"}])
-def test_another_site_can_neither_send_nor_steer(client, empty_roots, headers):
+def test_another_site_can_neither_send_nor_steer_nor_read(client, empty_roots, headers):
     answers = [
         client.put("/collections", params={"name": "mine"}, content=zipped({"a": 9}), headers=headers),
         client.post("/collections", json={"do": "remove", "name": "mine"}, headers=headers),
+        client.get("/collections.json", headers=headers),
     ]
-    assert [answer.status_code for answer in answers] == [403, 403]
+    assert [answer.status_code for answer in answers] == [403, 403, 403]
     form = client.post("/collections", data={"do": "remove"}, headers={"content-type": "text/plain"})
     assert form.status_code == 415 and under(empty_roots) == []
     own = client.post("/collections", json={"do": "stop"}, headers={"origin": "http://testserver"})

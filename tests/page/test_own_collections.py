@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 import retrieval
-from retrieval import search
+from retrieval import readiness, search
 from retrieval.cells import cell
 from retrieval.datasets.collections import adding
 from retrieval.datasets.opening import open_split
@@ -69,10 +69,40 @@ def test_its_pictures_are_served(desk, client):
     assert client.get(f"{place}?v={addresses.version_of(split)}").status_code == 200
     before = client.get(f"{place}?v=01234567-{retrieval.__version__}")
     assert before.status_code == 404 and "was updated since" in before.text
-    assert (
-        client.get("answer.csv?dataset=mine&encoder=histogram&size=0&item=test-1").text.count("mine,0,histogram") == 5
-    )
-    assert client.get("answer.png?dataset=mine&encoder=histogram&size=0&item=test-1").status_code == 200
+
+
+def test_an_answer_as_a_file_computes_nothing(desk, client):
+    asked = "dataset=mine&encoder=histogram&size=0&item=test-1"
+    for kind in ("csv", "png"):
+        refused = client.get(f"answer.{kind}?{asked}")
+        assert refused.status_code == 404
+        assert refused.text == "This combination has not been computed yet. Ask for it on the page first."
+    assert not list(desk.roots.cache.rglob("neighbours/*"))
+    prepared(desk)
+    assert client.get(f"answer.csv?{asked}").text.count("mine,0,histogram") == 5
+    assert client.get(f"answer.png?{asked}").status_code == 200
+
+
+def test_what_takes_long_is_not_computed_in_place(desk, monkeypatch):
+    monkeypatch.setattr(readiness, "A_MINUTE", 0.0)
+    *said, last = desk.compute(ASKED)
+    assert (last["kind"], last["compute"]) == ("problem", "")
+    assert "has not been computed yet" in last["message"] and "python -m retrieval evaluate" in last["remedy"]
+    assert not list(desk.roots.cache.rglob("neighbours/*"))
+
+
+def test_cards_and_files_of_before_an_update_are_refused(desk, client, tmp_path):
+    value = prepared(desk)
+    card, file = value["cards"][0], value["files"]["csv"]
+    words = {**ASKED, "item": f"{card['split']}-{card['index']}", "v": value["version"]}
+    assert desk.handle(words)["kind"] == "answer" and client.get(file).status_code == 200
+    write_classes(tmp_path / "mine", {"dark": 4}, shape=(20, 30), first=30)
+    adding.update("mine", desk.roots)
+    now = prepared(desk)
+    assert now["kind"] == "answer" and now["version"] != value["version"]
+    refused, gone = desk.handle(words), client.get(file)
+    assert refused["kind"] == "refusal" and "was updated since" in refused["message"]
+    assert gone.status_code == 404 and "was updated since" in gone.text
 
 
 def test_a_large_picture_is_shown_smaller():

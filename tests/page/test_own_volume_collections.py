@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from volume_files import axial_nifti
 
 from retrieval import search
+from retrieval.answers import ItemQuery
 from retrieval.cells import cell
 from retrieval.datasets.collections import adding
 from retrieval.datasets.opening import open_split
@@ -24,13 +25,17 @@ from retrieval.roots import Roots
 ASKED = {"dataset": "mine", "encoder": "pixels"}
 
 
-@pytest.fixture
-def desk(tmp_path: Path, empty_roots: Roots) -> Desk:
+def write_volumes(folder: Path, *, seed: int) -> None:
     for number in range(20):
-        volume = np.random.default_rng(number).integers(0, 256, (8, 10, 9), np.uint8)
-        path = tmp_path / "mine" / "ab"[number % 2] / f"{number:02d}.nii"
+        volume = np.random.default_rng((seed, number)).integers(0, 256, (8, 10, 9), np.uint8)
+        path = folder / "ab"[number % 2] / f"{number:02d}.nii"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(axial_nifti(volume))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, empty_roots: Roots) -> Desk:
+    write_volumes(tmp_path / "mine", seed=1)
     adding.add("mine", tmp_path / "mine", empty_roots, ndim=3)
     search.prepare(cell("mine", None, "pixels", roots=empty_roots), empty_roots)
     return Desk(roots=empty_roots, uploads=open_uploads(empty_roots.cache), start=PHANTOMS)
@@ -65,7 +70,21 @@ def test_cards_are_drawn_slice_by_slice(desk: Desk, client: TestClient):
 def test_a_volume_sent_finds_itself(desk: Desk, client: TestClient, tmp_path: Path):
     split = open_split(cell("mine", None, "pixels", roots=desk.roots).data, 28, "train", desk.roots)
     data = (tmp_path / "mine" / split.images.files[3].name).read_bytes()
-    token = client.put("/upload?name=gland.nii", content=data).json()["token"]
+    token = client.put("/upload", content=data, headers={"X-File-Name": "gland.nii"}).json()["token"]
     value = desk.handle({**ASKED, "upload": token})
     assert value["cards"][0]["index"] == 3
     assert value["query"]["original"]["size"] == "9 × 10 × 8 voxels"
+
+
+def test_what_the_extractor_sees_is_of_the_collection_as_it_now_is(desk: Desk, client: TestClient, tmp_path: Path):
+    def seen() -> np.ndarray:
+        answer = client.get("/seen-slice/mine/28/pixels/train/3/13.png")
+        return np.asarray(Image.open(io.BytesIO(answer.content)))
+
+    before = seen()
+    write_volumes(tmp_path / "mine", seed=2)
+    adding.update("mine", desk.roots)
+    after = seen()
+    now = cell("mine", None, "pixels", roots=desk.roots)
+    assert np.array_equal(after, search.sees(ItemQuery(split="train", index=3), now, desk.roots)[13])
+    assert not np.array_equal(after, before)

@@ -125,18 +125,18 @@ def test_what_is_not_there_is_404_with_a_sentence(client, path):
 def test_an_upload_is_shown_and_answered_but_never_kept_by_browsers(client, desk):
     buffer = io.BytesIO()
     Image.new("L", (90, 60), 130).save(buffer, "PNG")
-    token = client.put("/upload?name=mine.png", content=buffer.getvalue()).json()["token"]
+    token = client.put("/upload", content=buffer.getvalue()).json()["token"]
     reply = client.get(f"/upload/{token}/picture.png")
     assert pixels(reply.content).shape == (60, 90)
     assert reply.headers["cache-control"] == "no-store"
     seen = client.get(f"/upload/{token}/seen.png?dataset=phantoms&size=64&encoder=pixels")
     assert pixels(seen.content).shape == (64, 64)
-    desk.uploads.forget(token)
+    assert client.delete(f"/upload/{token}").status_code == 204
     assert client.get(f"/upload/{token}/picture.png").status_code == 404
 
 
 def test_a_file_that_is_no_picture_is_answered_with_its_name_and_a_remedy(client):
-    said = client.put("/upload?name=%3Cb%3Enotes.txt", content=b"hello").json()
+    said = client.put("/upload", content=b"hello", headers={"X-File-Name": "%3Cb%3Enotes.txt"}).json()
     assert "bnotes.txt" in said["message"]
     assert said["remedy"]
 

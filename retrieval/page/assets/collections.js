@@ -1,11 +1,13 @@
 // Sends a zip, follows it until it is a collection, and lists what there is. Runs when its tab is opened for the first time.
+const LOST = 'The server knows nothing more of the zip. See whether its collection is there; else send it again.';
 const EVERY = 600;   // milliseconds between two looks, while something is on its way
 
 const find = (name) => element.querySelector('.mine-' + name);
 const form = find('form'), list = find('list'), none = find('none'), drop = find('drop'), dialog = find('dialog');
 const chooser = form.elements.file, nameBox = form.elements.name;
 const drawn = new Map();     // by a collection's name: its nodes
-const followed = new Set();  // ids of archives on their way
+const KEPT = 'collections on their way';  // in the browser's memory of this page, for a reload
+const followed = new Map(remembered());   // the zips that this page has sent, by their ids: what they are stopped by
 let held = null;             // the file that was chosen
 let sending = null;          // the request that sends it
 let waiting = 0, removing = '', named = false;
@@ -21,6 +23,21 @@ const refuse = (text) => { find('refusal').textContent = text; };
 const sentence = ({message, remedy}) => `${message} ${remedy || ''}`.trim();
 const seen = () => element.offsetParent !== null && !document.hidden;
 const megabytes = (bytes) => (bytes / 1e6).toLocaleString('en', {maximumFractionDigits: bytes < 1e7 ? 1 : 0});
+
+function remembered() {
+  try {
+    return JSON.parse(sessionStorage.getItem(KEPT)) || [];
+  } catch {
+    return [];   // a browser may keep nothing for a page in a frame: then a reload forgets what it sent
+  }
+}
+function remember() {
+  try {
+    sessionStorage.setItem(KEPT, JSON.stringify([...followed]));
+  } catch {
+    // as above
+  }
+}
 
 async function steer(words) {
   const sent = {method: 'POST', body: JSON.stringify(words), headers: {'Content-Type': 'application/json'}};
@@ -54,7 +71,8 @@ async function begin() {
 }
 function send(file, name) {
   sending = new XMLHttpRequest();   // `fetch` does not say how much of a body was sent
-  sending.open('PUT', `collections?${new URLSearchParams({name, file: file.name})}`);
+  sending.open('PUT', `collections?${new URLSearchParams({name})}`);
+  sending.setRequestHeader('X-File-Name', encodeURIComponent(file.name));   // no part of the address: those are logged
   sending.setRequestHeader('Content-Type', 'application/octet-stream');
   sending.responseType = 'json';
   sending.upload.addEventListener('progress', ({loaded}) => {
@@ -68,7 +86,8 @@ function send(file, name) {
 function arrived(answer) {
   sending = null;
   if (answer.id) {
-    followed.add(answer.id);
+    followed.set(answer.id, answer.secret);
+    remember();
     show('Looking for pictures…', null);
     return look();
   }
@@ -87,7 +106,7 @@ function show(words, share) {
 }
 function stop() {
   if (sending) sending.abort();
-  for (const id of followed) steer({do: 'stop', id});
+  for (const secret of followed.values()) steer({do: 'stop', secret});
 }
 
 // --- what there is ---------------------------------------------------------------------------------------------------
@@ -97,7 +116,7 @@ async function look() {
   const answer = await fetch('collections.json').then((reply) => reply.json()).catch(() => null);
   if (answer) draw(answer);
   clearTimeout(waiting);
-  if (followed.size && (seen() || !answer)) waiting = setTimeout(look, EVERY);
+  if ((followed.size || find('others').textContent) && (seen() || !answer)) waiting = setTimeout(look, EVERY);
 }
 function draw({collections, arrivals}) {
   for (const [name, nodes] of drawn) if (!collections.some((one) => one.name === name)) { nodes.item.remove(); drawn.delete(name); }
@@ -108,16 +127,17 @@ function draw({collections, arrivals}) {
   list.append(...collections.map((one) => drawn.get(one.name).item).filter((node, place) => list.children[place] !== node));
   none.hidden = collections.length > 0;
   none.textContent = 'There is none yet.';
-  arrivals.forEach(follow);
+  const others = sending ? [] : arrivals.filter((one) => one.live && !followed.has(one.id));
+  find('others').textContent = others.length ? `Sent from another page: ${others.map((one) => one.words).join(' ')}` : '';
+  for (const id of followed.keys()) follow(arrivals.find((one) => one.id === id) || {id, state: 'refused', message: LOST});
 }
 function follow(one) {
-  if (one.live && one.state === 'adding') followed.add(one.id);   // of before a reload, or of another page
-  if (!followed.has(one.id)) return;
   if (one.live) {
     busy(true);
     return show(one.words, one.share || null);
   }
   followed.delete(one.id);
+  remember();
   if (!sending) busy(false);
   if (one.state === 'refused') refuse(one.message);
   if (one.state === 'stopped') say('Stopped. Nothing was kept.');

@@ -167,8 +167,10 @@ function badge(className, shape, text) {
   return node;
 }
 
+// A card is a picture of the answer shown, whatever the menus say while another is on its way, or was refused.
 function askFrom(hit) {
-  ask({...settings(), item: `${hit.split}-${hit.index}`}, {eager: true, focus: 'first card'});
+  const {item, upload, text, ...shown} = question;
+  ask({...shown, item: `${hit.split}-${hit.index}`, v: value.version}, {eager: true, focus: 'first card'});
 }
 
 function drawFoot() {

@@ -6,8 +6,10 @@ say('.promise', menus.promise);
 async function send(file) {
   say('.refusal', '');
   if (file.size > menus.most) return say('.refusal', `“${file.name}” is larger than ${menus.most / 2 ** 20} MB. Upload a smaller copy of it.`);
+  const number = (asked += 1); // what is asked while it is sent is newer
   busy('Reading your file…');
   const reply = await put(file);
+  if (number !== asked) return dismiss(reply);
   if (!reply.token) {
     idle();
     return say('.refusal', `${reply.message} ${reply.remedy}`);
@@ -17,12 +19,18 @@ async function send(file) {
 
 async function put(file) {
   try {
-    const type = 'application/octet-stream'; // whatever the file claims to be, its bytes decide
-    const reply = await fetch(`upload?name=${encodeURIComponent(file.name)}`, {method: 'PUT', body: file, headers: {'Content-Type': type}});
+    // Whatever the file claims to be, its bytes decide. Its name may be a person's: addresses are written into logs.
+    const headers = {'Content-Type': 'application/octet-stream', 'X-File-Name': encodeURIComponent(file.name)};
+    const reply = await fetch('upload', {method: 'PUT', body: file, headers});
     return await reply.json();
   } catch {
     return {message: 'The file could not be sent.', remedy: 'Check that the server still runs, then try again.'};
   }
+}
+
+// Nobody asks with it any more.
+function dismiss({token}) {
+  if (token) fetch(`upload/${token}`, {method: 'DELETE'}).catch(() => {}); // else its time deletes it
 }
 
 const pictureIn = (transfer) => [...(transfer?.files || [])][0];
