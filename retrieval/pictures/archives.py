@@ -6,6 +6,7 @@ import re
 import stat
 import zipfile
 from collections.abc import Sequence
+from typing import IO
 
 from retrieval.errors import BadInput
 from retrieval.pictures.decoded import DAMAGE, MAX_PLANES, MAX_VOLUME_BYTES
@@ -17,6 +18,7 @@ MOST_MEMBERS = 2 * MAX_PLANES
 _RATIO = 1100  # no honest deflate packs tighter
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
+_PIECE = 1 << 20
 _OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
 
 
@@ -30,6 +32,19 @@ def check_members(members: Sequence[zipfile.ZipInfo], called: str) -> None:
         _check_member(member, called)
     if sum(member.file_size for member in members) > MOST_UNPACKED:
         raise _refused(called, f"is larger than {MOST_UNPACKED >> 20} MB when it is unpacked")
+
+
+def read_member(stream: IO[bytes], size: int) -> bytes:
+    """The first `size` bytes of a zip's member, fewer where it ends, in pieces.
+
+    Asked for all of a member, or for many bytes at once, `zipfile` unpacks as many before it looks at how many the
+    archive's directory says there are.
+    """
+    pieces, left = [], size
+    while left and (piece := stream.read(min(left, _PIECE))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def unpack_gzip(data: bytes, *, called: str) -> bytes:

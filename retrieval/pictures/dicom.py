@@ -10,7 +10,7 @@ import numpy as np
 
 from retrieval.errors import BadInput
 from retrieval.pictures import dicom_grey
-from retrieval.pictures.archives import check_members
+from retrieval.pictures.archives import check_members, read_member
 from retrieval.pictures.axes import checked_spacing, to_axial
 from retrieval.pictures.decoded import CUBES, MAX_PIXELS, MAX_VOLUME_BYTES, Picture, Volume
 from retrieval.pictures.dicom_header import damage, is_dicom, read_header
@@ -94,7 +94,7 @@ def decode_slices(files: Sequence[bytes], *, called: str) -> Volume:
 def _series(archive: zipfile.ZipFile, called: str) -> Picture | Volume:
     members = [member for member in archive.infolist() if not member.is_dir()]
     check_members(members, called)
-    files = {member.filename: archive.read(member) for member in members}
+    files = {member.filename: _unpacked(archive, member) for member in members}
     slices = [data for name, data in files.items() if is_dicom(data) and not name.endswith(_LISTING)]
     if not slices:
         raise BadInput(
@@ -106,6 +106,11 @@ def _series(archive: zipfile.ZipFile, called: str) -> Picture | Volume:
     left = len(files) - len(slices)
     notes = (f"Of the archive {left:,} other files are left out.",) if left else ()
     return _stacked(slices, called, notes)
+
+
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    with archive.open(member) as stream:
+        return read_member(stream, member.file_size)
 
 
 def _stacked(files: Sequence[bytes], called: str, notes: tuple[str, ...]) -> Volume:

@@ -3,7 +3,10 @@
 import io
 import logging
 import random
+import struct
+import tracemalloc
 import warnings
+import zlib
 
 import numpy as np
 import pydicom
@@ -49,6 +52,35 @@ def test_flipped_bytes_make_a_picture_or_a_refusal(name):
             else:
                 levels = np.asarray(found.image) if isinstance(found, Picture) else found.levels
                 assert levels.dtype == np.uint8
+
+
+UNPACKED = 64 << 20  # bytes that a small zip unpacks to
+MANY = (
+    b"\x93NUMPY\x01\x00v\x00"
+    + f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({UNPACKED},)}}".ljust(118).encode()
+)
+
+
+def lying(name: str, data: bytes, *, said: int) -> bytes:
+    """A zip of one file, by whose directory it is so many bytes long; the checksum is that of those."""
+    made = bytearray(files.zipped({name: data}))
+    at = made.index(b"PK\x01\x02")
+    made[at + 16 : at + 20] = struct.pack("<I", zlib.crc32(data[:said]))
+    made[at + 24 : at + 28] = struct.pack("<I", said)
+    return bytes(made)
+
+
+@pytest.mark.parametrize(("name", "begins"), [("0.dcm", b""), ("a.npy", MANY)])
+def test_a_zip_is_unpacked_no_further_than_its_directory_says(name: str, begins: bytes):
+    data = lying(name, begins + bytes(UNPACKED), said=100_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadInput):
+            decode(data, name="query")
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < UNPACKED / 8
 
 
 def lossless_jpeg(values: np.ndarray) -> bytes:
