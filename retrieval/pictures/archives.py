@@ -53,19 +53,24 @@ def unpack_gzip(data: bytes, *, called: str) -> bytes:
     Raises:
         BadInput: It is damaged, or holds too much.
     """
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
-            unpacked = stream.read(MOST_UNPACKED + 1)
-    except DAMAGE as error:
-        raise BadInput(
-            f"{called} is a gzip archive that is damaged or cut short.", remedy="Copy or save it again."
-        ) from error
+    unpacked = begin_gzip(data, MOST_UNPACKED + 1, called=called)
     if len(unpacked) > MOST_UNPACKED:
         raise BadInput(
             f"{called} is larger than {MOST_UNPACKED >> 20} MB when it is unpacked.",
             remedy="Crop it, or send one time point of it.",
         )
     return unpacked
+
+
+def begin_gzip(data: bytes, size: int, *, called: str) -> bytes:
+    """The first `size` bytes of what a gzip archive holds; BadInput where it is damaged until there."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            return stream.read(size)
+    except DAMAGE as error:
+        raise BadInput(
+            f"{called} is a gzip archive that is damaged or cut short.", remedy="Copy or save it again."
+        ) from error
 
 
 def _check_member(member: zipfile.ZipInfo, called: str) -> None:

@@ -252,9 +252,11 @@ def _looked_at(
         try:
             stamp = stamp_of(source.container, entry.name, entry.slices)
             before = old.get(entry.name)
-            same = before is not None and (before.bytes, before.mtime_ns, before.slices) == (*stamp, entry.slices)
-            if before and same:
-                looked.append((from_record(entry, before, tags), _facts_before(before), stamp))
+            known = None
+            if before and (before.bytes, before.mtime_ns, before.slices) == (*stamp, entry.slices):
+                known = from_record(entry, before, tags)
+            if before and known:
+                looked.append((known, _facts_before(before), stamp))
             else:
                 looked.append((*_read(source, entry, tags), stamp))
         except BadInput as error:
