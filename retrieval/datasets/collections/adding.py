@@ -126,6 +126,7 @@ def _added(
     progress: Progress | None,
 ) -> Collection:
     records.check_name(name, [dataset.name for dataset in DATASETS])
+    records.make_folder(roots)
     with artifacts.lock(records.lock_file(name, roots), what=f"the collection {name}"):
         if name in records.names(roots):
             raise BadInput(

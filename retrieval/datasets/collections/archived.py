@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
@@ -97,8 +98,13 @@ def begin(folder: Path, address: Address, label_tag: str | None) -> Archived:
     found = find(folder)
     if found is None:
         begun = Archived(folder, address, label_tag, person_tags.new_key())
-        document = {"version": VERSION, "url": address.url, "query": [list(pair) for pair in address.query]}
-        artifacts.write_sealed(folder / RECORD, {**document, "label_tag": label_tag, "key": begun.key})
+        document: dict[str, Any] = {
+            "version": VERSION,
+            "url": address.url,
+            "query": [list(pair) for pair in address.query],
+        }
+        document |= {"label_tag": label_tag, "key": begun.key}
+        artifacts.write_sealed(folder / RECORD, document, private=True)
         return begun
     if (found.address, found.label_tag) != (address, label_tag):
         raise BadInput(
@@ -190,7 +196,7 @@ def _fetch_one(archived: Archived, archive: Archive, instance: Instance) -> str:
         _keep(archived, instance, data, told)
     except BadInput as error:
         text = json.dumps({"reason": error.message}).encode()
-        artifacts.write_atomic(_refusal(archived, instance), lambda stream: stream.write(text))
+        artifacts.write_atomic(_refusal(archived, instance), lambda stream: stream.write(text), private=True)
     return ""
 
 
@@ -201,7 +207,9 @@ def _keep(archived: Archived, instance: Instance, data: bytes, told: Told) -> No
         if value is not None:
             text.add_itxt(name, value)
     artifacts.write_atomic(
-        _file(archived, instance), lambda stream: image.save(stream, "PNG", pnginfo=text, compress_level=3)
+        _file(archived, instance),
+        lambda stream: image.save(stream, "PNG", pnginfo=text, compress_level=3),
+        private=True,
     )
 
 

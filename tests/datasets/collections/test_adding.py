@@ -3,6 +3,7 @@
 import gzip
 import os
 import shutil
+import stat
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from own_pictures import write_classes, write_picture
 from PIL import Image
 from volume_files import zipped
 
-from retrieval.datasets.collections import adding, records
+from retrieval import artifacts
+from retrieval.datasets.collections import adding, received, records
 from retrieval.datasets.collections.duplicates import contradicting, crossing, duplicates
 from retrieval.datasets.collections.facts import facts_of
 from retrieval.errors import BadInput, UnknownName
@@ -184,6 +186,22 @@ def test_labels_that_come_later_are_taken_up(tmp_path: Path, empty_roots: Roots)
     assert changes.collection.labelled and changes.collection.classes == ("a", "b")
     assert (changes.new, changes.changed, changes.vanished) == ((), (), ())
     assert splits(changes.collection) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no such modes")
+def test_nobody_else_may_look_at_what_is_recorded(folder: Path, empty_roots: Roots):
+    before = os.umask(0)
+    try:
+        place = received.place_for("sent", "pictures.zip", empty_roots)
+        artifacts.write_atomic(place, lambda stream: stream.write(b"PK"))
+        adding.add("mine", folder, empty_roots)
+        adding.update("mine", empty_roots)
+    finally:
+        os.umask(before)
+    top = empty_roots.cache / records.FOLDER
+    assert stat.S_IMODE(top.stat().st_mode) == 0o700
+    kept = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (top / "mine").iterdir()}
+    assert len(kept) == 2 and set(kept.values()) == {0o600}
 
 
 def test_progress_is_told(folder: Path, empty_roots: Roots):

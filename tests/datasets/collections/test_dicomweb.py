@@ -1,6 +1,8 @@
 """Asking an archive that misbehaves: a small server on this machine that answers as it is told."""
 
 import json
+import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -270,6 +272,9 @@ def test_an_archive_that_is_not_known_any_more_is_never_taken_for_a_folder(serve
     _, address = serve(as_json(listed(*files)), (204, "", b""), *good)
     made = adding.add_archive("mine", address, empty_roots)
     assert len(made.files) == COUNT
+    kept = [path for path in records.folder_of("mine", empty_roots).rglob("*") if path.is_file()]
+    assert len(kept) == COUNT + 3
+    assert os.name == "nt" or {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
     (records.folder_of("mine", empty_roots) / archived.RECORD).unlink()
     with pytest.raises(Unavailable, match="recorded of the archive of the collection mine is gone"):
         adding.update("mine", empty_roots)
