@@ -30,6 +30,8 @@ from retrieval.errors import Busy, Unavailable
 
 log = logging.getLogger(__name__)
 
+# Who may read and write a file, less what the user's umask forbids: as `open` does it, or its owner alone.
+_OPEN, _PRIVATE = 0o666, 0o600
 _FULL = (errno.ENOSPC, errno.EDQUOT)  # no room on the disk, or none left to this user
 
 
@@ -78,8 +80,11 @@ def _file_digest(path: Path, algorithm: str, size: int, times: tuple[int, ...]) 
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
-def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def write_atomic(path: Path, write: Callable[[IO[bytes]], object], *, private: bool = False) -> None:
     """Write a file whole or not at all: into a neighbour, synced, then renamed over `path`.
+
+    Args:
+        private: Nobody but its owner may read it, whatever the umask allows.
 
     Raises:
         Unavailable: There is no room for it.
@@ -87,13 +92,12 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     with _room(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         parts.remove_left(path)
-        descriptor, part = parts.create(path)
+        descriptor, part = parts.create(path, mode=_PRIVATE if private else _OPEN)
         try:
             with parts.stream(descriptor) as stream:
                 write(stream)
                 stream.flush()
                 os.fsync(descriptor)
-            part.chmod(0o644)
             os.replace(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -127,7 +131,7 @@ def resume_atomic(path: Path, write: Callable[[IO[bytes]], object], *, check: Ca
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), _OPEN)
     with parts.stream(descriptor) as stream:
         stream.seek(0, os.SEEK_END)
         write(stream)
@@ -152,10 +156,10 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, document: Any) -> None:
+def write_json(path: Path, document: Any, *, private: bool = False) -> None:
     """Write a JSON document atomically, indented, keys in the order given."""
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomic(path, lambda stream: stream.write(text.encode()))
+    write_atomic(path, lambda stream: stream.write(text.encode()), private=private)
 
 
 def read_json(path: Path) -> Any | None:
@@ -169,9 +173,9 @@ def read_json(path: Path) -> Any | None:
         return None
 
 
-def write_sealed(path: Path, document: Mapping[str, Any]) -> None:
+def write_sealed(path: Path, document: Mapping[str, Any], *, private: bool = False) -> None:
     """Write a JSON document that will be trusted, atomically and with a checksum over all of it."""
-    write_json(path, {**document, "checksum": fingerprint(document=document)})
+    write_json(path, {**document, "checksum": fingerprint(document=document)}, private=private)
 
 
 def read_sealed(path: Path) -> dict[str, Any] | None:
@@ -298,6 +302,12 @@ def log_stream(path: Path, *, most: int = 1_000_000) -> IO[bytes]:
     path.parent.mkdir(parents=True, exist_ok=True)
     long = path.exists() and path.stat().st_size > most
     return path.open("wb" if long else "ab")
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that nobody but its owner may enter; one that is there already stays as its owner has it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def remove_folder(folder: Path) -> None:

@@ -6,8 +6,8 @@ For `artifacts` and nobody else. Every byte goes through `os.write`.
 import glob
 import io
 import os
+import secrets
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -25,13 +25,21 @@ def stream(descriptor: int) -> IO[bytes]:
     return io.BufferedWriter(_Descriptor(descriptor))
 
 
-def create(path: Path) -> tuple[int, Path]:
-    """A new neighbour of a file, open and claimed, so that nobody takes it for what a killed write left."""
+def create(path: Path, *, mode: int) -> tuple[int, Path]:
+    """A new neighbour of a file, open and claimed, so that nobody takes it for what a killed write left.
+
+    Args:
+        mode: Who may do what with it, less what the user's umask forbids.
+    """
     while True:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        try:
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        except FileExistsError:
+            continue
         _claim(descriptor, wait=True)
-        if Path(name).exists():  # else another process was quicker, and removed it before it was claimed
-            return descriptor, Path(name)
+        if part.exists():  # else another process was quicker, and removed it before it was claimed
+            return descriptor, part
         os.close(descriptor)
 
 

@@ -4,9 +4,11 @@ import json
 import logging
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -418,6 +420,38 @@ def test_what_is_older_than_a_day_is_removed_where_the_disk_knows_no_claims(
     os.utime(old, (time.time() - 90_000,) * 2)
     artifacts.write_json(tmp_path / "a.json", {})
     assert not old.exists() and young.exists()
+
+
+@pytest.fixture
+def umask() -> Iterator[Callable[[int], int]]:
+    """`umask(mask)`: what new files may not be, until the test is over."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no umask")
+@pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
+def test_the_umask_decides_who_may_read(tmp_path: Path, umask: Callable[[int], int], mask: int):
+    umask(mask)
+    artifacts.write_json(tmp_path / "new" / "a.json", {})
+    artifacts.resume_atomic(tmp_path / "new" / "b", lambda stream: stream.write(b"b"), check=lambda _: None)
+    (tmp_path / "plain").write_bytes(b"")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "new/a.json", "new/b")]
+    assert modes == [0o666 & ~mask] * 3
+    artifacts.write_sealed(tmp_path / "new" / "a.json", {}, private=True)
+    assert stat.S_IMODE((tmp_path / "new" / "a.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no such modes")
+def test_a_private_folder_is_its_owners_and_stays_as_that_one_has_it(tmp_path: Path, umask: Callable[[int], int]):
+    umask(0)
+    folder = tmp_path / "cache" / "folder"
+    artifacts.private_folder(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder.chmod(0o750)
+    artifacts.private_folder(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
 
 
 # --- a disk that refuses

@@ -215,6 +215,33 @@ def test_an_update_embeds_what_is_new_alone(folder: Path, adrenal: np.ndarray, e
     assert adding.update("mine", empty_roots).collection == changes.collection
 
 
+def test_zips_of_slices_of_one_patient_stay_together(adrenal: np.ndarray, tmp_path: Path, empty_roots: Roots):
+    contents = {
+        f"{number:02d}.zip": files.zipped(
+            {
+                f"{at}.dcm": files.dicom_bytes(
+                    files.dicom_dataset(
+                        plane,
+                        PatientID=f"{files.NUMBER}-{number % 4}",
+                        ImagePositionPatient=[0, 0, at],
+                        ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+                        PixelSpacing=[1, 1],
+                    )
+                )
+                for at, plane in enumerate(volume[:4])
+            }
+        )
+        for number, volume in enumerate(adrenal[:12])
+    }
+    made = adding.add("mine", write(tmp_path / "scans", contents), empty_roots, ndim=3)
+    assert len(made.files) == 12
+    groups = [{file.group for file in made.files[number::4]} for number in range(4)]
+    assert {len(each) for each in groups} == {1} and len(set.union(*groups) - {None}) == 4
+    assert len({(file.group, file.split) for file in made.files}) == 4
+    written = b"".join(path.read_bytes() for path in empty_roots.cache.rglob("*") if path.is_file())
+    assert files.NUMBER.encode() not in written
+
+
 def test_a_changed_slice_is_never_taken_for_the_one_that_was_added(adrenal: np.ndarray, tmp_path: Path, empty_roots):
     source = write(tmp_path / "scans", slice_folders(adrenal[:4]))
     adding.add("mine", source, empty_roots, ndim=3)

@@ -6,6 +6,7 @@ import re
 import stat
 import zipfile
 from collections.abc import Sequence
+from typing import IO
 
 from retrieval.errors import BadInput
 from retrieval.pictures.decoded import DAMAGE, MAX_PLANES, MAX_VOLUME_BYTES
@@ -17,6 +18,7 @@ MOST_MEMBERS = 2 * MAX_PLANES
 _RATIO = 1100  # no honest deflate packs tighter
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
+_PIECE = 1 << 20
 _OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
 
 
@@ -32,25 +34,43 @@ def check_members(members: Sequence[zipfile.ZipInfo], called: str) -> None:
         raise _refused(called, f"is larger than {MOST_UNPACKED >> 20} MB when it is unpacked")
 
 
+def read_member(stream: IO[bytes], size: int) -> bytes:
+    """The first `size` bytes of a zip's member, fewer where it ends, in pieces.
+
+    Asked for all of a member, or for many bytes at once, `zipfile` unpacks as many before it looks at how many the
+    archive's directory says there are.
+    """
+    pieces, left = [], size
+    while left and (piece := stream.read(min(left, _PIECE))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
 def unpack_gzip(data: bytes, *, called: str) -> bytes:
     """What a gzip archive holds, up to the bound of archives.
 
     Raises:
         BadInput: It is damaged, or holds too much.
     """
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
-            unpacked = stream.read(MOST_UNPACKED + 1)
-    except DAMAGE as error:
-        raise BadInput(
-            f"{called} is a gzip archive that is damaged or cut short.", remedy="Copy or save it again."
-        ) from error
+    unpacked = begin_gzip(data, MOST_UNPACKED + 1, called=called)
     if len(unpacked) > MOST_UNPACKED:
         raise BadInput(
             f"{called} is larger than {MOST_UNPACKED >> 20} MB when it is unpacked.",
             remedy="Crop it, or send one time point of it.",
         )
     return unpacked
+
+
+def begin_gzip(data: bytes, size: int, *, called: str) -> bytes:
+    """The first `size` bytes of what a gzip archive holds; BadInput where it is damaged until there."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            return stream.read(size)
+    except DAMAGE as error:
+        raise BadInput(
+            f"{called} is a gzip archive that is damaged or cut short.", remedy="Copy or save it again."
+        ) from error
 
 
 def _check_member(member: zipfile.ZipInfo, called: str) -> None:

@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from retrieval.errors import BadInput
-from retrieval.pictures.archives import check_members
+from retrieval.pictures.archives import check_members, read_member
 from retrieval.pictures.decoded import (
     CUBES,
     DAMAGE,
@@ -39,7 +39,7 @@ def decode_npy(data: bytes, *, called: str) -> Picture | Volume:
         BadInput: It is damaged, too large, holds objects, or no array of these shapes.
     """
     try:
-        return _drawn(_array(io.BytesIO(data), called), called, CUBES)
+        return _drawn(_array(data, called), called, CUBES)
     except DAMAGE as error:
         raise _damaged(called) from error
 
@@ -53,7 +53,7 @@ def decode_npz(data: bytes, *, called: str) -> Picture | Volume:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             check_members(archive.infolist(), called)
-            arrays = {name.removesuffix(".npy"): _member(archive, name, called) for name in archive.namelist()}
+            arrays = {each.filename.removesuffix(".npy"): _member(archive, each, called) for each in archive.infolist()}
         return _chosen(arrays, called)
     except DAMAGE as error:
         raise _damaged(called) from error
@@ -100,13 +100,14 @@ def _spacing(stored: np.ndarray | None, called: str) -> Spacing:
     return values[0], values[1], values[2]
 
 
-def _member(archive: zipfile.ZipFile, name: str, called: str) -> np.ndarray:
-    with archive.open(name) as stream:
-        return _array(stream, called)
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, called: str) -> np.ndarray:
+    with archive.open(member) as stream:
+        return _array(read_member(stream, member.file_size), called)
 
 
-def _array(stream: IO[bytes], called: str) -> np.ndarray:
-    """Read an array whose size was looked at first."""
+def _array(data: bytes, called: str) -> np.ndarray:
+    """The array of a `.npy`, over its very bytes."""
+    stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
     shape, fortran, dtype = _HEADERS[version](stream)
     if dtype.hasobject or dtype.kind not in "biufU":
@@ -116,8 +117,7 @@ def _array(stream: IO[bytes], called: str) -> np.ndarray:
         raise BadInput(
             f"{called} holds {count:,} values, which is too many.", remedy="Crop it, or save a smaller copy."
         )
-    data = stream.read(count * dtype.itemsize)
-    flat = np.frombuffer(data, dtype, count=count)
+    flat = np.frombuffer(data, dtype, count=count, offset=stream.tell())
     return flat.reshape(shape, order="F" if fortran else "C")
 
 

@@ -2,7 +2,8 @@
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from retrieval.errors import BadInput
 from retrieval.pictures import dicom_grey
-from retrieval.pictures.archives import check_members
+from retrieval.pictures.archives import check_members, read_member
 from retrieval.pictures.axes import checked_spacing, to_axial
 from retrieval.pictures.decoded import CUBES, MAX_PIXELS, MAX_VOLUME_BYTES, Picture, Volume
 from retrieval.pictures.dicom_header import damage, is_dicom, read_header
@@ -69,14 +70,18 @@ def decode_series(data: bytes, *, called: str) -> Picture | Volume:
     Raises:
         BadInput: The archive is not one series of slices that lie in equal steps, or is not to be trusted.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return _series(archive, called)
-    except damage():
-        raise BadInput(
-            f"{called} is a zip archive that is damaged, or one of its files is.",
-            remedy="Pack the slices of one series again, and try that archive.",
-        ) from None
+    with _opened(data, called) as archive:
+        return _series(archive, called)
+
+
+def first_slice(data: bytes, *, called: str) -> bytes | None:
+    """The first DICOM file of a zip archive, whose patient is that of all; None where it holds none.
+
+    Raises:
+        BadInput: The archive is damaged, or not to be trusted.
+    """
+    with _opened(data, called) as archive:
+        return next((file for name, file in _files(archive, called) if _is_slice(name, file)), None)
 
 
 def decode_slices(files: Sequence[bytes], *, called: str) -> Volume:
@@ -91,11 +96,34 @@ def decode_slices(files: Sequence[bytes], *, called: str) -> Volume:
         raise BadInput(f"One of the slices of {called} is damaged.", remedy="Copy or export them again.") from None
 
 
-def _series(archive: zipfile.ZipFile, called: str) -> Picture | Volume:
+@contextmanager
+def _opened(data: bytes, called: str) -> Iterator[zipfile.ZipFile]:
+    """A zip archive; whatever of it turns out to be damaged is a sentence."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            yield archive
+    except damage():
+        raise BadInput(
+            f"{called} is a zip archive that is damaged, or one of its files is.",
+            remedy="Pack the slices of one series again, and try that archive.",
+        ) from None
+
+
+def _files(archive: zipfile.ZipFile, called: str) -> Iterator[tuple[str, bytes]]:
     members = [member for member in archive.infolist() if not member.is_dir()]
     check_members(members, called)
-    files = {member.filename: archive.read(member) for member in members}
-    slices = [data for name, data in files.items() if is_dicom(data) and not name.endswith(_LISTING)]
+    for member in members:
+        with archive.open(member) as stream:
+            yield member.filename, read_member(stream, member.file_size)
+
+
+def _is_slice(name: str, data: bytes) -> bool:
+    return is_dicom(data) and not name.endswith(_LISTING)
+
+
+def _series(archive: zipfile.ZipFile, called: str) -> Picture | Volume:
+    files = dict(_files(archive, called))
+    slices = [data for name, data in files.items() if _is_slice(name, data)]
     if not slices:
         raise BadInput(
             f"{called} is a zip archive without DICOM files in it.",

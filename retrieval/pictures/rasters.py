@@ -15,6 +15,7 @@ from retrieval.pictures.decoded import (
     DAMAGE,
     MAX_BYTES,
     MAX_PIXELS,
+    MAX_PLANES,
     MAX_VOLUME_BYTES,
     Picture,
     Volume,
@@ -142,10 +143,25 @@ def _frame_notes(kind: str, data: bytes) -> list[str]:
         if not getattr(stored, "is_animated", False):
             return []
         counted = "n_frames" in vars(stored) or len(data) <= _COUNTED_BYTES
-        count = f"{getattr(stored, 'n_frames', 1):,}" if counted else "several"
+        count = _count_frames(kind, stored) if counted else None
     except DAMAGE:
         return ["Only the first frame is used; those after it are damaged."]
-    return [f"Only the first of {count} frames is used."]
+    return [f"Only the first of {'several' if count is None else f'{count:,}'} frames is used."]
+
+
+def _count_frames(kind: str, stored: ImageFile.ImageFile) -> int | None:
+    """How many frames there are; None for a TIFF of more pages than a volume may have.
+
+    For each page of a TIFF Pillow looks through all before it, so its own count of a million never ends.
+    """
+    if kind != "TIFF":
+        return getattr(stored, "n_frames", 1)
+    try:
+        for number in range(1, MAX_PLANES + 1):  # page by page: after a leap Pillow takes the last for that number
+            stored.seek(number)
+    except EOFError:
+        return stored.n_frames  # known by now; or EOFError again, where the file ends before its last page says so
+    return None
 
 
 def _depth_notes(stored: ImageFile.ImageFile) -> list[str]:
@@ -210,9 +226,12 @@ def _deep(stored: Image.Image) -> bool:
 
 def _volume(called: str, kind: str, data: bytes) -> Volume:
     stored = _open(kind, data)
-    count = getattr(stored, "n_frames", 1) if kind == "TIFF" else 1
+    count = _count_frames(kind, stored) if kind == "TIFF" else 1
+    if count is None:
+        raise BadInput(f"{called} has more than {MAX_PLANES:,} pages.", remedy="Send a part of it.")
     if count < 2:
         raise one_picture(called)
+    stored.seek(0)
     _check_cost(called, stored, data)
     width, height = stored.size
     check_voxels(called, (count, height, width))

@@ -22,11 +22,14 @@ __all__ = [
     "decode",
     "decode_picture",
     "decode_volume",
+    "dicom_in",
     "kind_of",
     "read_bytes",
     "read_picture",
     "read_volume",
 ]
+
+_ENOUGH = 512  # bytes by which a file is known for DICOM
 
 Kind = Literal["raster", "dicom", "nifti", "npy", "npz", "zip", "gzip"]
 OTHERS = "DICOM, NIfTI, npy, npz, or a zip of DICOM slices"
@@ -111,6 +114,20 @@ def kind_of(data: bytes) -> Kind | None:
     if nifti.nifti_kind(data):
         return "nifti"
     return "dicom" if dicom_header.is_dicom(data) else None
+
+
+def dicom_in(data: bytes, *, name: str) -> bytes | None:
+    """The DICOM file that is decoded of a file: itself, what it packs, or the first slice of a zip; None without one.
+
+    Raises:
+        BadInput: It is an archive that is damaged, too large or not to be trusted.
+    """
+    called, kind = repr(name), kind_of(data)
+    if kind == "zip":
+        return dicom.first_slice(data, called=called)
+    if kind == "gzip" and kind_of(archives.begin_gzip(data, _ENOUGH, called=called)) == "dicom":
+        return archives.unpack_gzip(data, called=called)
+    return data if kind == "dicom" else None
 
 
 def read_bytes(path: Path) -> bytes:

@@ -3,16 +3,20 @@
 import io
 import logging
 import random
+import struct
+import tracemalloc
 import warnings
+import zlib
 
 import numpy as np
 import pydicom
 import pytest
 import volume_files as files
+from PIL.TiffImagePlugin import TiffImageFile
 from shipped_files import DICOM
 
 from retrieval.errors import BadInput
-from retrieval.pictures.decoded import Picture
+from retrieval.pictures.decoded import MAX_PLANES, Picture
 from retrieval.pictures.reading import decode, decode_picture, decode_volume
 
 CUBE = np.random.default_rng(1).integers(0, 256, (5, 6, 7), dtype=np.uint8)
@@ -49,6 +53,63 @@ def test_flipped_bytes_make_a_picture_or_a_refusal(name):
             else:
                 levels = np.asarray(found.image) if isinstance(found, Picture) else found.levels
                 assert levels.dtype == np.uint8
+
+
+def endless_pages(count: int) -> bytes:
+    """A TIFF of so many pages, all of them the same four pixels."""
+    tags = {256: 2, 257: 2, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 2, 279: 4}
+    entries = struct.pack("<H", len(tags)) + b"".join(
+        struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()
+    )
+    size, begin = len(entries) + 4, 12
+    after = [begin + size * (number + 1) for number in range(count - 1)] + [0]
+    pages = b"".join(entries + struct.pack("<I", following) for following in after)
+    return b"II*\0" + struct.pack("<I", begin) + b"\1\2\3\4" + pages
+
+
+def test_of_endless_pages_no_more_are_looked_at_than_a_volume_may_have(monkeypatch: pytest.MonkeyPatch):
+    looked: list[int] = []
+    whole = TiffImageFile._seek
+    monkeypatch.setattr(TiffImageFile, "_seek", lambda self, frame: (looked.append(frame), whole(self, frame))[1])
+    data = endless_pages(8 * MAX_PLANES)
+    with pytest.raises(BadInput, match="has more than 2,000 pages"):
+        decode_volume(data, name="query")
+    assert MAX_PLANES < len(looked) <= MAX_PLANES + 2
+    looked.clear()
+    assert decode_picture(data, name="query").notes == ("Only the first of several frames is used.",)
+    assert len(looked) <= MAX_PLANES + 3
+    assert decode_picture(endless_pages(7), name="query").notes == ("Only the first of 7 frames is used.",)
+    assert decode_volume(endless_pages(7), name="query").levels.tolist() == [[[1, 2], [3, 4]]] * 7
+    assert "damaged" in str(pytest.raises(BadInput, decode_volume, endless_pages(7)[:-2], name="query").value)
+
+
+UNPACKED = 64 << 20  # bytes that a small zip unpacks to
+MANY = (
+    b"\x93NUMPY\x01\x00v\x00"
+    + f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({UNPACKED},)}}".ljust(118).encode()
+)
+
+
+def lying(name: str, data: bytes, *, said: int) -> bytes:
+    """A zip of one file, by whose directory it is so many bytes long; the checksum is that of those."""
+    made = bytearray(files.zipped({name: data}))
+    at = made.index(b"PK\x01\x02")
+    made[at + 16 : at + 20] = struct.pack("<I", zlib.crc32(data[:said]))
+    made[at + 24 : at + 28] = struct.pack("<I", said)
+    return bytes(made)
+
+
+@pytest.mark.parametrize(("name", "begins"), [("0.dcm", b""), ("a.npy", MANY)])
+def test_a_zip_is_unpacked_no_further_than_its_directory_says(name: str, begins: bytes):
+    data = lying(name, begins + bytes(UNPACKED), said=100_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadInput):
+            decode(data, name="query")
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < UNPACKED / 8
 
 
 def lossless_jpeg(values: np.ndarray) -> bytes:

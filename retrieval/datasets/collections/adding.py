@@ -68,13 +68,15 @@ def add(
         ndim: 3 makes one of volumes: of files that hold one, and of folders of slices.
 
     Raises:
-        BadInput: The name cannot be used or is taken, the source cannot be used, or it holds too few pictures.
+        BadInput: The name cannot be used, or is taken or begun with an archive, the source cannot be used, or it holds
+            too few pictures.
         Busy: Another process changes this collection.
     """
     place = path.expanduser().absolute()
     tags = None if vectors else Tags(new_key(), label_keyword(label_tag) if label_tag else None)
 
     def opened() -> Source:
+        archived.check_not_begun(records.folder_of(name, roots))
         return open_source(place, pattern=pattern, ndim=ndim)
 
     return _added(name, roots, opened, pattern=pattern, seed=seed, vectors=vectors, tags=tags, progress=progress)
@@ -124,6 +126,7 @@ def _added(
     progress: Progress | None,
 ) -> Collection:
     records.check_name(name, [dataset.name for dataset in DATASETS])
+    records.make_folder(roots)
     with artifacts.lock(records.lock_file(name, roots), what=f"the collection {name}"):
         if name in records.names(roots):
             raise BadInput(
@@ -177,9 +180,8 @@ def update(name: str, roots: Roots, *, login: Login | None = None, progress: Pro
 
 
 def _opened_again(before: Collection, roots: Roots, login: Login | None, progress: Progress | None) -> Source:
-    archive = archived.find(records.folder_of(before.name, roots))
-    if archive:
-        return _fetched(archive, login, progress)
+    if before.kind == "dicomweb":
+        return _fetched(archived.find_again(records.folder_of(before.name, roots)), login, progress)
     return open_source(before.source, pattern=before.pattern, ndim=before.ndim)
 
 
@@ -252,9 +254,11 @@ def _looked_at(
         try:
             stamp = stamp_of(source.container, entry.name, entry.slices)
             before = old.get(entry.name)
-            same = before is not None and (before.bytes, before.mtime_ns, before.slices) == (*stamp, entry.slices)
-            if before and same:
-                looked.append((from_record(entry, before, tags), _facts_before(before), stamp))
+            known = None
+            if before and (before.bytes, before.mtime_ns, before.slices) == (*stamp, entry.slices):
+                known = from_record(entry, before, tags)
+            if before and known:
+                looked.append((known, _facts_before(before), stamp))
             else:
                 looked.append((*_read(source, entry, tags), stamp))
         except BadInput as error:

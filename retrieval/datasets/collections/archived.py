@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
@@ -18,6 +19,7 @@ from retrieval.datasets.collections.archive_address import Address
 from retrieval.datasets.collections.containers import Kind
 from retrieval.datasets.collections.dicomweb import Archive, Instance, Withheld
 from retrieval.datasets.collections.folders import Folder
+from retrieval.datasets.collections.person_tags import Told
 from retrieval.datasets.collections.sifting import LeftOut, shortened
 from retrieval.datasets.collections.sources import Entry, Source
 from retrieval.errors import BadInput, Unavailable
@@ -96,8 +98,13 @@ def begin(folder: Path, address: Address, label_tag: str | None) -> Archived:
     found = find(folder)
     if found is None:
         begun = Archived(folder, address, label_tag, person_tags.new_key())
-        document = {"version": VERSION, "url": address.url, "query": [list(pair) for pair in address.query]}
-        artifacts.write_sealed(folder / RECORD, {**document, "label_tag": label_tag, "key": begun.key})
+        document: dict[str, Any] = {
+            "version": VERSION,
+            "url": address.url,
+            "query": [list(pair) for pair in address.query],
+        }
+        document |= {"label_tag": label_tag, "key": begun.key}
+        artifacts.write_sealed(folder / RECORD, document, private=True)
         return begun
     if (found.address, found.label_tag) != (address, label_tag):
         raise BadInput(
@@ -117,12 +124,26 @@ def find(folder: Path) -> Archived | None:
         return None
     document = artifacts.read_sealed(folder / RECORD)
     if document is None or document.get("version") != VERSION:
-        raise Unavailable(
-            f"What is recorded of the archive of the collection {folder.name} is damaged.",
-            remedy=f"Run: python -m retrieval collection remove {folder.name}. Then add it again.",
-        )
+        raise _lost(folder, "is damaged")
     query = tuple((str(key), str(value)) for key, value in document["query"])
     return Archived(folder, Address(document["url"], query), document["label_tag"], document["key"])
+
+
+def find_again(folder: Path) -> Archived:
+    """The archive of a collection that comes from one; Unavailable where what is recorded of it is gone or damaged."""
+    found = find(folder)
+    if found is None:
+        raise _lost(folder, "is gone")
+    return found
+
+
+def check_not_begun(folder: Path) -> None:
+    """BadInput where a collection of this name was begun with an archive: its key and its pictures are kept here."""
+    if (folder / RECORD).exists():
+        raise BadInput(
+            f"Fetching a collection {folder.name} from an archive was begun, and is not finished.",
+            remedy=f"Go on with it or choose another name; or run: python -m retrieval collection remove {folder.name}",
+        )
 
 
 def fetch(archived: Archived, archive: Archive, *, progress: Progress | None = None) -> Fetched:
@@ -169,24 +190,26 @@ def _fetch_one(archived: Archived, archive: Archive, instance: Instance) -> str:
         data = archive.fetch(instance)
         if isinstance(data, Withheld):
             return data.reason
-        _keep(archived, instance, data)
+        told = person_tags.told(data, key=archived.key, label_tag=archived.label_tag)
+        if told.sop != instance.sop:
+            return "The archive sends another object than was asked for."
+        _keep(archived, instance, data, told)
     except BadInput as error:
         text = json.dumps({"reason": error.message}).encode()
-        artifacts.write_atomic(_refusal(archived, instance), lambda stream: stream.write(text))
+        artifacts.write_atomic(_refusal(archived, instance), lambda stream: stream.write(text), private=True)
     return ""
 
 
-def _keep(archived: Archived, instance: Instance, data: bytes) -> None:
-    told = person_tags.told(data, key=archived.key, label_tag=archived.label_tag)
-    if told.sop != instance.sop:
-        raise BadInput("The archive sends another object than was asked for.", remedy="Ask whoever runs it.")
+def _keep(archived: Archived, instance: Instance, data: bytes, told: Told) -> None:
     image = decode_picture(data, name=instance.sop).image
     text = PngImagePlugin.PngInfo()
     for name, value in (("label", told.label), ("group", told.group), ("burned-in", "YES" if told.burned_in else None)):
         if value is not None:
             text.add_itxt(name, value)
     artifacts.write_atomic(
-        _file(archived, instance), lambda stream: image.save(stream, "PNG", pnginfo=text, compress_level=3)
+        _file(archived, instance),
+        lambda stream: image.save(stream, "PNG", pnginfo=text, compress_level=3),
+        private=True,
     )
 
 
@@ -232,6 +255,13 @@ def _file(archived: Archived, instance: Instance) -> Path:
 
 def _refusal(archived: Archived, instance: Instance) -> Path:
     return archived.pictures / instance.series / f"{instance.sop}.json"
+
+
+def _lost(folder: Path, what: str) -> Unavailable:
+    return Unavailable(
+        f"What is recorded of the archive of the collection {folder.name} {what}.",
+        remedy=f"Run: python -m retrieval collection remove {folder.name}. Then add it again.",
+    )
 
 
 def _out_of_order(archive: Archive, reason: str, count: int) -> Unavailable:

@@ -114,7 +114,7 @@ class Archive:
         """The DICOM file of one object as it is stored.
 
         Raises:
-            BadInput: What comes is too large, or no file.
+            BadInput: What comes is too large.
             Unavailable: The archive cannot be asked, or does not let in.
         """
         path = f"studies/{instance.study}/series/{instance.series}/instances/{instance.sop}"
@@ -125,7 +125,7 @@ class Archive:
         if answer.status != 200:
             return Withheld(f"The archive does not give it: it answered {answer.status}.")
         data = file_in(answer.body, answer.content_type)
-        if len(data) > MAX_BYTES:
+        if not isinstance(data, Withheld) and len(data) > MAX_BYTES:
             raise _too_large()
         return data
 
@@ -222,11 +222,11 @@ class Archive:
         )
 
 
-def file_in(body: bytes, content_type: str) -> bytes:
+def file_in(body: bytes, content_type: str) -> bytes | Withheld:
     """The file in a WADO-RS answer: the first part of a multipart one (RFC 2046), or all of a plain one.
 
-    Raises:
-        BadInput: There is none, or it is cut short.
+    Without one, or with one that is cut short, the answer tells of the archive at this hour, as the page does that says
+    that it is down or asks for a login: nothing of the object.
     """
     message = email.message.Message()
     message["Content-Type"] = content_type
@@ -234,13 +234,13 @@ def file_in(body: bytes, content_type: str) -> bytes:
         return body
     boundary = message.get_boundary()
     if message.get_content_maintype() != "multipart" or not boundary:
-        raise _no_file("something else than a DICOM file")
+        return Withheld("The archive sends something else than a DICOM file.")
     mark = b"--" + boundary.encode("latin-1", "replace")
     begin = body.find(mark)
     head = body.find(b"\r\n\r\n", begin + len(mark))
     end = body.find(b"\r\n" + mark, head + 4)
     if begin < 0 or head < 0 or end < 0:
-        raise _no_file("a file that is cut short")
+        return Withheld("The archive sends a file that is cut short.")
     return body[head + 4 : end]
 
 
@@ -271,10 +271,6 @@ def _cause(error: httpx.TransportError) -> str:
 
 def _too_large() -> BadInput:
     return BadInput("What the archive sends is too large.", remedy="Leave it out by what is asked for.")
-
-
-def _no_file(what: str) -> BadInput:
-    return BadInput(f"The archive sends {what}.", remedy="Ask whoever runs it.")
 
 
 def plain_http(address: Address) -> bool:

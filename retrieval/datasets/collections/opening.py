@@ -59,11 +59,12 @@ def locate(dataset: Dataset, roots: Roots) -> Path | None:
 
 
 def describe_missing(dataset: Dataset, roots: Roots) -> Unavailable:
-    """What to say where a collection's folder or archive is gone."""
-    path = records.standing(dataset.name, roots).source
+    """What to say where a collection's folder or archive is gone; by its name alone, since pages say it too."""
+    called = records.standing(dataset.name, roots).source.name
     return Unavailable(
-        f"The {dataset.noun}s of the collection {dataset.name} were in {path}, which is not there any more.",
-        remedy=f"Bring it back; or run: python -m retrieval collection remove {dataset.name}. Then add it anew.",
+        f"The {dataset.noun}s of the collection {dataset.name} were in {called!r}, which is not there any more.",
+        remedy="Bring it back to where `python -m retrieval collection list` says it was; or run: "
+        f"python -m retrieval collection remove {dataset.name}. Then add it anew.",
     )
 
 

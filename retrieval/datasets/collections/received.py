@@ -20,11 +20,12 @@ _ARCHIVE = re.compile(r"\.(zip|tar)", re.IGNORECASE)
 
 
 def place_for(name: str, file: str, roots: Roots) -> Path:
-    """Where the archive of a collection is to lie: never where another one does.
+    """Where the archive of a collection is to lie: never where another one does, and where nobody else may look.
 
     Args:
         file: Its name, fit for a path; by its ending it is always an archive.
     """
+    records.make_folder(roots)
     ending = "" if _ARCHIVE.fullmatch(Path(file).suffix) else ".zip"
     return records.folder_of(name, roots) / f"{_FOLDER}{secrets.token_hex(8)}" / f"{file}{ending}"
 

@@ -2,6 +2,7 @@
 
 Under the cache, `collections/NAME/` holds `collection.json`, what menus need, and one file with a line of facts for
 each picture, named by its own digest, so that a reader who comes while a collection is updated sees the old or the new.
+Keys, names of files and pictures of persons lie there: nobody but the user who adds them may enter.
 """
 
 import functools
@@ -206,6 +207,11 @@ def standing(name: str, roots: Roots) -> Standing:
     return Standing(_dataset(header), Path(header["source"]), header["files"])
 
 
+def make_folder(roots: Roots) -> None:
+    """Make the folder that all collections lie in, if there is none: nobody else may enter it, whatever the umask."""
+    artifacts.private_folder(roots.cache / FOLDER)
+
+
 def write(collection: Collection, roots: Roots) -> Dataset:
     """Write a record in the place of the one before; the Dataset that it is."""
     folder = folder_of(collection.name, roots)
@@ -214,9 +220,9 @@ def write(collection: Collection, roots: Roots) -> Dataset:
     columns = {name: [getattr(file, name) for file in files] for name in (*_TEXTS, *_NUMBERS, *unusual)}
     data = json.dumps(columns, separators=(",", ":"), ensure_ascii=True).encode()
     path = folder / f"files-{hashlib.sha256(data).hexdigest()[:32]}.json"
-    artifacts.write_atomic(path, lambda stream: stream.write(data))
+    artifacts.write_atomic(path, lambda stream: stream.write(data), private=True)
     header = _header_of(collection, path.name)
-    artifacts.write_sealed(folder / HEADER, header)
+    artifacts.write_sealed(folder / HEADER, header, private=True)
     for old in folder.glob("files-*.json"):
         if old != path:
             artifacts.remove_file(old)

@@ -7,29 +7,35 @@ from dataclasses import replace
 from retrieval.datasets.collections.person_tags import Tags, told
 from retrieval.datasets.collections.records import File
 from retrieval.datasets.collections.sources import Entry
-from retrieval.pictures.dicom_header import PREFIX, PREFIX_AT
+from retrieval.pictures.reading import dicom_in
 
 _KEYED = re.compile(r"patient-[0-9a-f]{16}")  # as `person_tags` makes them
 
 
 def from_file(entry: Entry, data: bytes, tags: Tags | None) -> Entry:
-    """An entry with what its bytes say, where they are a DICOM file; a table's group or a pattern's goes first.
+    """An entry with what its bytes say, where they are DICOM or hold it; a table's group or a pattern's goes first.
 
     Raises:
-        BadInput: Its attributes cannot be read.
+        BadInput: Its attributes cannot be read, or the archive that holds it cannot.
     """
-    if tags is None or not data[PREFIX_AT:].startswith(PREFIX):
+    dicom = None if tags is None else dicom_in(data, name=entry.name)
+    if tags is None or dicom is None:
         return entry
-    said = told(data, key=tags.key, label_tag=tags.label_tag)
+    said = told(dicom, key=tags.key, label_tag=tags.label_tag)
     label = said.label if tags.label_tag else entry.label
     return replace(entry, label=label, group=entry.group or said.group)
 
 
-def from_record(entry: Entry, before: File, tags: Tags | None) -> Entry:
-    """The same for a file that has not changed, without reading it again."""
+def from_record(entry: Entry, before: File, tags: Tags | None) -> Entry | None:
+    """The same for a file that has not changed, without reading it again.
+
+    None where only the file itself can tell: the table that named its group does not any more.
+    """
     if tags is None:
         return entry
     keyed = before.group if before.group and _KEYED.fullmatch(before.group) else None
+    if before.group and not keyed and not entry.group:
+        return None
     label = before.label if tags.label_tag else entry.label
     return replace(entry, label=label, group=entry.group or keyed)
 

@@ -12,7 +12,6 @@ import zipfile
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from retrieval.datasets.collections import naming
 from retrieval.datasets.collections.containers import (
@@ -24,6 +23,7 @@ from retrieval.datasets.collections.containers import (
     unreadable,
     unusable,
 )
+from retrieval.pictures.archives import read_member
 
 MOST_TIMES = 200  # a member, or the archive, that grows more than this is a bomb ...
 SMALL_BYTES = 16 * 2**20  # ... unless it is small nevertheless, as blank pictures are
@@ -31,7 +31,6 @@ SMALL_BYTES = 16 * 2**20  # ... unless it is small nevertheless, as blank pictur
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, struct.error, MemoryError)
 _LOCAL_HEADER = 30  # bytes before the name
 _ENCRYPTED, _PATCHED, _STRONG, _UTF8 = 0x01, 0x20, 0x40, 0x800
-_PIECE = 1 << 20
 
 
 class Zip:
@@ -64,7 +63,7 @@ class Zip:
             raise unreadable(self.path, name, problem[0].lower() + problem[1:].removesuffix("."))
         try:
             with self._archive.open(member) as stream:
-                return _read(stream, min(size, member.file_size))
+                return read_member(stream, min(size, member.file_size))
         except _DAMAGED as error:
             raise unreadable(self.path, name, f"it is damaged ({error})") from error
 
@@ -103,15 +102,6 @@ class Zip:
         if total > max(MOST_TIMES * self._file.size, SMALL_BYTES):
             times = total // max(self._file.size, 1)
             raise unusable(self.path, f"it unpacks to {times:,} times its size, as a bomb does", remedy=remedy)
-
-
-def _read(stream: IO[bytes], size: int) -> bytes:
-    """`size` bytes in pieces, so that neither the archive nor the memory is asked for more than one at once."""
-    pieces, left = [], size
-    while left and (piece := stream.read(min(left, _PIECE))):
-        pieces.append(piece)
-        left -= len(piece)
-    return b"".join(pieces)
 
 
 def _overlap(members: list[zipfile.ZipInfo]) -> bool:

@@ -1,9 +1,12 @@
 """A folder becomes a collection; what is no picture is left out; an update sees what is new, changed, moved or gone."""
 
+import gzip
 import os
 import shutil
+import stat
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,10 @@ import orthanc
 import pytest
 from own_pictures import write_classes, write_picture
 from PIL import Image
+from volume_files import zipped
 
-from retrieval.datasets.collections import adding, records
+from retrieval import artifacts
+from retrieval.datasets.collections import adding, received, records
 from retrieval.datasets.collections.duplicates import contradicting, crossing, duplicates
 from retrieval.datasets.collections.facts import facts_of
 from retrieval.errors import BadInput, UnknownName
@@ -183,6 +188,22 @@ def test_labels_that_come_later_are_taken_up(tmp_path: Path, empty_roots: Roots)
     assert splits(changes.collection) == before
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no such modes")
+def test_nobody_else_may_look_at_what_is_recorded(folder: Path, empty_roots: Roots):
+    before = os.umask(0)
+    try:
+        place = received.place_for("sent", "pictures.zip", empty_roots)
+        artifacts.write_atomic(place, lambda stream: stream.write(b"PK"))
+        adding.add("mine", folder, empty_roots)
+        adding.update("mine", empty_roots)
+    finally:
+        os.umask(before)
+    top = empty_roots.cache / records.FOLDER
+    assert stat.S_IMODE(top.stat().st_mode) == 0o700
+    kept = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (top / "mine").iterdir()}
+    assert len(kept) == 2 and set(kept.values()) == {0o600}
+
+
 def test_progress_is_told(folder: Path, empty_roots: Roots):
     said: list[tuple[str, float]] = []
     adding.add("mine", folder, empty_roots, progress=lambda words, share: said.append((words, share)))
@@ -223,3 +244,58 @@ def test_dicom_files_of_one_patient_stay_together(tmp_path: Path, empty_roots: R
     assert (new.label, new.split) == ("HAND", sides[new.group])
     written = b"".join(path.read_bytes() for path in empty_roots.cache.rglob("*") if path.is_file()).decode()
     assert not [secret for number in range(6) for secret in orthanc.patient(number).secrets if secret in written]
+
+
+PREAMBLE = 132  # bytes before the first element, which old files lack
+
+
+def scans(folder: Path, pack: Callable[[bytes], bytes], suffix: str = ".dcm") -> Path:
+    """24 pictures of six patients, the pictures of one four apart."""
+    folder.mkdir()
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 255, (24, 20, 20), np.uint8)):
+        data = orthanc.dicom_file(
+            pixels, orthanc.patient(number % 6), number=number, part=("CHEST", "HAND")[number % 2]
+        )
+        (folder / f"{number:02}{suffix}").write_bytes(pack(data[1]))
+    return folder
+
+
+def patients(made: records.Collection) -> list[set[str]]:
+    """By number, the groups of each patient's files, of which there must be one."""
+    return [{str(file.group) for file in made.files[number::6]} for number in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("pack", "suffix"),
+    [
+        (lambda data: data, ".dcm"),
+        (lambda data: data[PREAMBLE:], ".dcm"),
+        (lambda data: gzip.compress(data, 1), ".nii.gz"),
+        (lambda data: zipped({"notes.txt": b"-", "one.dcm": data}), ".dcm"),
+    ],
+    ids=["as written today", "without a preamble", "packed", "in a zip"],
+)
+def test_whatever_is_read_as_dicom_tells_its_patient_and_its_label(pack, suffix, tmp_path: Path, empty_roots: Roots):
+    made = adding.add("mine", scans(tmp_path / "scans", pack, suffix), empty_roots, label_tag="BodyPartExamined")
+    assert len(made.files) == 24 and made.classes == ("CHEST", "HAND")
+    groups = patients(made)
+    assert {len(each) for each in groups} == {1} and len(set.union(*groups)) == 6
+    sides = {(file.group, file.split) for file in made.files}
+    assert len(sides) == 6
+
+
+def test_where_a_table_names_no_group_any_more_the_files_are_asked_again(tmp_path: Path, empty_roots: Roots):
+    folder = scans(tmp_path / "scans", lambda data: data)
+    by_tags = patients(adding.add("tags", folder, empty_roots))
+    table = folder / "groups.csv"
+    table.write_text("\n".join(["file,group", *(f"{number:02}.dcm,day{number // 2}" for number in range(24))]))
+    named = adding.add("mine", folder, empty_roots)
+    assert [file.group for file in named.files] == [f"day{number // 2}" for number in range(24)]
+    table.unlink()
+    changes = adding.update("mine", empty_roots)
+    assert (changes.new, changes.changed, changes.vanished) == ((), (), ())
+    groups = patients(changes.collection)
+    assert {len(each) for each in groups} == {1} and len(set.union(*groups)) == 6
+    assert not set.union(*groups) & set.union(*by_tags)
+    assert len({(file.group, file.split) for file in changes.collection.files}) == 6
+    assert adding.update("mine", empty_roots).collection == changes.collection

@@ -1,19 +1,25 @@
 """Asking an archive that misbehaves: a small server on this machine that answers as it is told."""
 
 import json
+import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from orthanc import dicom_file, patient
+from own_pictures import write_classes
 
-from retrieval.datasets.collections import dicomweb
+from retrieval.datasets.collections import adding, archived, dicomweb, records
 from retrieval.datasets.collections.archive_address import Address, parse_address
 from retrieval.datasets.collections.dicomweb import Archive, Instance, Withheld, file_in
 from retrieval.errors import BadInput, Unavailable
-from retrieval.roots import Login
+from retrieval.roots import Login, Roots
 
 ONE = Instance("1.2.1", "1.2.2", "1.2.3")
 MULTIPART = 'multipart/related; type="application/dicom"; boundary="mark"'
@@ -198,8 +204,8 @@ def test_a_circle_of_redirects_ends(serve: Callable):
     ],
 )
 def test_what_is_no_file_is_said(body: bytes, kind: str, message: str):
-    with pytest.raises(BadInput, match=message):
-        file_in(body, kind)
+    found = file_in(body, kind)
+    assert isinstance(found, Withheld) and message in found.reason
 
 
 def test_files_come_in_parts_or_plain():
@@ -207,3 +213,68 @@ def test_files_come_in_parts_or_plain():
     assert file_in(packed(data), MULTIPART) == data
     assert file_in(b"preamble\r\n" + packed(data), MULTIPART.replace('"mark"', "mark")) == data
     assert file_in(data, "application/dicom") == data
+
+
+COUNT = 9
+NOISE = np.random.default_rng(0).integers(0, 255, (COUNT, 20, 20), np.uint8)
+
+
+def pictures() -> dict[str, bytes]:
+    """Files of one patient each, by their UIDs, in the order in which they are fetched."""
+    return dict(sorted(dicom_file(pixels, patient(number), number=number) for number, pixels in enumerate(NOISE)))
+
+
+BAD_HOUR = {
+    "a page": (200, "text/html", b"<html>Down for maintenance"),
+    "a page for a file": (200, "application/dicom", b"<html>Down for maintenance"),
+    "half a file": (200, MULTIPART, packed(b"file", end=b"")),
+    "another object": (200, MULTIPART, packed(dicom_file(NOISE[0], patient(99), number=99)[1])),
+}
+
+
+@pytest.mark.parametrize("answer", list(BAD_HOUR.values()), ids=list(BAD_HOUR))
+def test_what_an_archive_sends_in_a_bad_hour_is_asked_for_again(serve: Callable, answer: tuple, empty_roots: Roots):
+    files = pictures()
+    whole = as_json(listed(*files))
+    script, address = serve(whole, (204, "", b""), answer)
+    with pytest.raises(Unavailable, match="did not give 5 pictures one after the other"):
+        adding.add_archive("mine", address, empty_roots)
+    good = [(200, MULTIPART, packed(data)) for data in files.values()]
+    script.answers[:] = [whole, (204, "", b""), *good[:3], answer, *good[4:]]
+    made = adding.add_archive("mine", address, empty_roots)
+    assert len(made.files) == COUNT - 1 and len(made.left_out) == 1
+    script.answers[:] = [whole, (204, "", b""), good[3]]
+    changes = adding.update("mine", empty_roots)
+    assert len(changes.new) == 1 and len(changes.collection.files) == COUNT
+    assert changes.collection.left_out == ()
+
+
+def test_what_was_begun_with_an_archive_is_no_folder_in_the_meantime(
+    serve: Callable, tmp_path: Path, empty_roots: Roots
+):
+    files = pictures()
+    write_classes(tmp_path / "pictures", {"dark": 6})
+    script, address = serve(as_json(listed(*files)), (204, "", b""), (503, "", b""))
+    archived.begin(records.folder_of("mine", empty_roots), address, None)
+    with pytest.raises(BadInput, match="from an archive was begun, and is not finished") as refusal:
+        adding.add("mine", tmp_path / "pictures", empty_roots)
+    assert "collection remove mine" in refusal.value.remedy
+    records.remove("mine", empty_roots)
+    made = adding.add("mine", tmp_path / "pictures", empty_roots)
+    archived.begin(records.folder_of("mine", empty_roots), address, None)
+    assert adding.update("mine", empty_roots).collection == made
+    assert script.asked == []
+
+
+def test_an_archive_that_is_not_known_any_more_is_never_taken_for_a_folder(serve: Callable, empty_roots: Roots):
+    files = pictures()
+    good = [(200, MULTIPART, packed(data)) for data in files.values()]
+    _, address = serve(as_json(listed(*files)), (204, "", b""), *good)
+    made = adding.add_archive("mine", address, empty_roots)
+    assert len(made.files) == COUNT
+    kept = [path for path in records.folder_of("mine", empty_roots).rglob("*") if path.is_file()]
+    assert len(kept) == COUNT + 3
+    assert os.name == "nt" or {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
+    (records.folder_of("mine", empty_roots) / archived.RECORD).unlink()
+    with pytest.raises(Unavailable, match="recorded of the archive of the collection mine is gone"):
+        adding.update("mine", empty_roots)

@@ -89,7 +89,9 @@ def test_a_vanished_folder_is_noticed(folder: Path, empty_roots: Roots):
     assert not is_at_hand(dataset, 0, empty_roots)
     with pytest.raises(Unavailable, match="not there any more"):
         open_split(dataset, 0, "train", empty_roots)
-    assert "collection remove mine" in describe_missing(dataset, 0, empty_roots).remedy
+    said = describe_missing(dataset, 0, empty_roots)
+    assert "were in 'mine'" in said.message and "collection remove mine" in said.remedy
+    assert str(folder.parent) not in str(said)
 
 
 def test_a_dataset_of_before_an_update_is_not_opened(folder: Path, empty_roots: Roots):
