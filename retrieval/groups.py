@@ -177,7 +177,7 @@ def _blocks(images: np.ndarray) -> Iterator[np.ndarray]:
 
 def _looked_over(pictures: np.ndarray, ndim: int) -> tuple[np.ndarray, np.ndarray]:
     """Items reduced, and the digest of each one's pixels, uint8 [N, 32]."""
-    digests = b"".join(hashlib.sha256(np.ascontiguousarray(picture)).digest() for picture in pictures)
+    digests = b"".join(hashlib.sha256(np.ascontiguousarray(picture).data).digest() for picture in pictures)
     return _reduced(pictures, ndim), np.frombuffer(digests, np.uint8).reshape(len(pictures), -1)
 
 
