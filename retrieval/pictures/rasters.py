@@ -154,14 +154,14 @@ def _count_frames(kind: str, stored: ImageFile.ImageFile) -> int | None:
 
     For each page of a TIFF Pillow looks through all before it, so its own count of a million never ends.
     """
-    if kind != "TIFF":
-        return getattr(stored, "n_frames", 1)
-    try:
-        for number in range(1, MAX_PLANES + 1):  # page by page: after a leap Pillow takes the last for that number
-            stored.seek(number)
-    except EOFError:
-        return stored.n_frames  # known by now; or EOFError again, where the file ends before its last page says so
-    return None
+    if kind == "TIFF":
+        try:
+            for number in range(1, MAX_PLANES + 1):  # page by page: after a leap Pillow takes the last for that number
+                stored.seek(number)
+            return None
+        except EOFError:
+            pass  # the count is known now; or damage again, where the file ends before its last page does
+    return getattr(stored, "n_frames", 1)
 
 
 def _depth_notes(stored: ImageFile.ImageFile) -> list[str]:
