@@ -70,8 +70,8 @@ _UPRIGHT = {
 
 # A progressive JPEG of a few kilobytes can ask for thousands of passes over all its pixels; honest ones have about ten.
 _MAX_SCANS = 200
-# Counting the frames of a GIF or TIFF walks the whole file in Python: done only where that takes no time to speak of.
-_COUNTED_BYTES = 2**21
+# Counting the frames of a GIF or TIFF walks the whole file in Python: done only where that takes less than a second.
+_COUNTED_BYTES = 2**18
 
 # Reads of a TIFF outside of its pixels: honest directories have some twenty entries, and are gone through four times.
 _MOST_READS = 1000 * MAX_PLANES
