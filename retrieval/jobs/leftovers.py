@@ -77,11 +77,10 @@ def _keys(roots: Roots) -> Iterator[str]:
 
 
 def _judged(key: str, roots: Roots) -> Leftover | None:
-    """What lies under a key, if it serves nothing."""
-    why = _why(key, roots)
-    if why is None:
+    """What lies under a key, if it serves nothing; None where nothing does."""
+    why, files = _why(key, roots), tuple(file for file in _files(key, roots) if file.exists())
+    if why is None or not files:
         return None
-    files = _files(key, roots)
     return Leftover(key, files, sum(file.stat().st_size for file in files if file.is_file()), why)
 
 
@@ -123,7 +122,7 @@ def _files(key: str, roots: Roots) -> tuple[Path, ...]:
     if key.endswith(_PART):
         return (place,)
     if key.endswith(_SHARDS):
-        return tuple(place.rglob("*"))
+        return (place, *place.rglob("*"))
     return (place.with_name(f"{place.name}.json"), *sorted(place.parent.glob(f"{place.name}.*.npy")))
 
 

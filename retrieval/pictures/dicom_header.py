@@ -86,7 +86,7 @@ def read_header(data: bytes, *, called: str) -> Any:
     import pydicom
 
     hush()
-    _check_deflated(data, called)
+    check_deflated(data, called)
     header = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=[*_PIXELS, *_VALUES, *_SPACE])
     if not any(name in header for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise BadInput(
@@ -105,12 +105,35 @@ def series_of(data: bytes, *, called: str) -> str | None:
     import pydicom
 
     hush()
-    _check_deflated(data, called)
+    check_deflated(data, called)
     tags = ["Rows", "NumberOfFrames", "SeriesInstanceUID"]
     header = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=tags)
     if "Rows" not in header or int(header.get("NumberOfFrames") or 1) > 1:
         return None
     return str(header.get("SeriesInstanceUID", ""))
+
+
+def check_deflated(data: bytes, called: str) -> None:
+    """BadInput for a deflated file that unpacks to too much: pydicom unpacks it whole, however large it becomes.
+
+    To be asked before each reading of a file that was not looked at so far.
+    """
+    at = data.find(_SYNTAX_TAG, 0, _META_BYTES)
+    if at < 0 or not data[at + 8 :].startswith(_DEFLATED):
+        return
+    start = data.find(_META_LENGTH_TAG, 0, _META_BYTES)
+    if start < 0:
+        raise BadInput(f"{called} is packed in a way that is not read here.", remedy="Save it again without packing.")
+    begin = start + 12 + struct.unpack("<I", data[start + 8 : start + 12])[0]
+    unpacker, size, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, data[begin:]
+    while rest and not unpacker.eof:
+        size += len(unpacker.decompress(rest, _CHUNK))
+        rest = unpacker.unconsumed_tail
+        if size > 2 * MAX_VOLUME_BYTES:
+            raise BadInput(
+                f"{called} is larger than {2 * MAX_VOLUME_BYTES >> 20} MB when it is unpacked.",
+                remedy="Send a part of it, or a smaller copy.",
+            )
 
 
 def damage() -> tuple[type[Exception], ...]:
@@ -140,23 +163,3 @@ def _name_syntax(header: Any) -> None:
         implicit, little = header.original_encoding
         plain = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
         header.file_meta.TransferSyntaxUID = plain if little else uid.ExplicitVRBigEndian
-
-
-def _check_deflated(data: bytes, called: str) -> None:
-    """pydicom unpacks a deflated file whole, however large it becomes."""
-    at = data.find(_SYNTAX_TAG, 0, _META_BYTES)
-    if at < 0 or not data[at + 8 :].startswith(_DEFLATED):
-        return
-    start = data.find(_META_LENGTH_TAG, 0, _META_BYTES)
-    if start < 0:
-        raise BadInput(f"{called} is packed in a way that is not read here.", remedy="Save it again without packing.")
-    begin = start + 12 + struct.unpack("<I", data[start + 8 : start + 12])[0]
-    unpacker, size, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, data[begin:]
-    while rest and not unpacker.eof:
-        size += len(unpacker.decompress(rest, _CHUNK))
-        rest = unpacker.unconsumed_tail
-        if size > 2 * MAX_VOLUME_BYTES:
-            raise BadInput(
-                f"{called} is larger than {2 * MAX_VOLUME_BYTES >> 20} MB when it is unpacked.",
-                remedy="Send a part of it, or a smaller copy.",
-            )

@@ -70,8 +70,11 @@ _UPRIGHT = {
 
 # A progressive JPEG of a few kilobytes can ask for thousands of passes over all its pixels; honest ones have about ten.
 _MAX_SCANS = 200
-# Counting the frames of a GIF or TIFF walks the whole file in Python: done only where that takes no time to speak of.
-_COUNTED_BYTES = 2**21
+# Counting the frames of a GIF or TIFF walks the whole file in Python: done only where that takes less than a second.
+_COUNTED_BYTES = 2**18
+
+# Reads of a TIFF outside of its pixels: honest directories have some twenty entries, and are gone through four times.
+_MOST_READS = 1000 * MAX_PLANES
 
 _PHOTOMETRIC, _BITS, _SAMPLE_FORMAT, _WHITE_IS_ZERO, _UNSIGNED = 262, 258, 339, 0, 1
 
@@ -109,7 +112,7 @@ def _decode(name: str, kind: str, data: bytes) -> Picture:
     stored = _open(kind, data)
     _check_cost(name, stored, data)
     notes = [*_frame_notes(kind, data), *_depth_notes(stored)]
-    stored.load()
+    _load(stored)
     orientation = _orientation(stored)
     if orientation is None:
         notes.append("Its EXIF data is damaged, so the picture is used as it is stored.")
@@ -120,9 +123,40 @@ def _decode(name: str, kind: str, data: bytes) -> Picture:
     return Picture(image=image, notes=(*notes, *more))
 
 
+class _Directories(io.BytesIO):
+    """A TIFF's bytes, bounded in what is read of them before the pixels.
+
+    Directories may lie over one another, and each entry of them may name the whole file; Pillow reads and keeps all.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.bounded, self._reads, self._bytes = True, _MOST_READS, 4 * len(data) + 2**20
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if self.bounded:
+            self._reads -= 1
+            self._bytes -= len(data)
+            if self._reads < 0 or self._bytes < 0:
+                raise ValueError("its directories name more than it holds")
+        return data
+
+
 def _open(kind: str, data: bytes) -> ImageFile.ImageFile:
     """Read the header only."""
-    return Image.OPEN[kind][0](io.BytesIO(data), "")
+    return Image.OPEN[kind][0](_Directories(data) if kind == "TIFF" else io.BytesIO(data), "")
+
+
+def _load(stored: ImageFile.ImageFile) -> None:
+    """Decode the frame; strips may well be read more than once, since they are read by the buffer."""
+    stream = stored.fp
+    if not isinstance(stream, _Directories):
+        stored.load()
+        return
+    stream.bounded = False
+    stored.load()
+    stream.bounded = True
 
 
 def _check_cost(name: str, stored: ImageFile.ImageFile, data: bytes) -> None:
@@ -154,14 +188,14 @@ def _count_frames(kind: str, stored: ImageFile.ImageFile) -> int | None:
 
     For each page of a TIFF Pillow looks through all before it, so its own count of a million never ends.
     """
-    if kind != "TIFF":
-        return getattr(stored, "n_frames", 1)
-    try:
-        for number in range(1, MAX_PLANES + 1):  # page by page: after a leap Pillow takes the last for that number
-            stored.seek(number)
-    except EOFError:
-        return stored.n_frames  # known by now; or EOFError again, where the file ends before its last page says so
-    return None
+    if kind == "TIFF":
+        try:
+            for number in range(1, MAX_PLANES + 1):  # page by page: after a leap Pillow takes the last for that number
+                stored.seek(number)
+            return None
+        except EOFError:
+            pass  # the count is known now; or damage again, where the file ends before its last page does
+    return getattr(stored, "n_frames", 1)
 
 
 def _depth_notes(stored: ImageFile.ImageFile) -> list[str]:
@@ -241,7 +275,7 @@ def _volume(called: str, kind: str, data: bytes) -> Volume:
         stored.seek(number)
         if stored.size != (width, height) or stored.mode != mode:
             raise BadInput(f"The pages of {called} differ in size or kind.", remedy="Save pages of one kind only.")
-        stored.load()
+        _load(stored)
         pages.append(_plane(stored) if deep else np.asarray(_plain(stored)[0]))
     if not deep:
         levels = np.stack(pages)

@@ -55,16 +55,17 @@ def test_flipped_bytes_make_a_picture_or_a_refusal(name):
                 assert levels.dtype == np.uint8
 
 
-def endless_pages(count: int) -> bytes:
-    """A TIFF of so many pages, all of them the same four pixels."""
+def endless_pages(count: int, *, named: bytes = b"") -> bytes:
+    """A TIFF of so many pages, all of them the same four pixels, and each naming the same bytes a hundred times."""
     tags = {256: 2, 257: 2, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 2, 279: 4}
-    entries = struct.pack("<H", len(tags)) + b"".join(
-        struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()
-    )
-    size, begin = len(entries) + 4, 12
-    after = [begin + size * (number + 1) for number in range(count - 1)] + [0]
-    pages = b"".join(entries + struct.pack("<I", following) for following in after)
-    return b"II*\0" + struct.pack("<I", begin) + b"\1\2\3\4" + pages
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    pixels = b"\1\2\3\4" + named
+    more = range(40_000, 40_100) if named else ()
+    entries += b"".join(struct.pack("<HHII", tag, 7, len(named), 12) for tag in more)
+    begin, page = 8 + len(pixels), struct.pack("<H", len(tags) + len(more)) + entries
+    after = [begin + (len(page) + 4) * (number + 1) for number in range(count - 1)] + [0]
+    pages = b"".join(page + struct.pack("<I", following) for following in after)
+    return b"II*\0" + struct.pack("<I", begin) + pixels + pages
 
 
 def test_of_endless_pages_no_more_are_looked_at_than_a_volume_may_have(monkeypatch: pytest.MonkeyPatch):
@@ -76,11 +77,28 @@ def test_of_endless_pages_no_more_are_looked_at_than_a_volume_may_have(monkeypat
         decode_volume(data, name="query")
     assert MAX_PLANES < len(looked) <= MAX_PLANES + 2
     looked.clear()
-    assert decode_picture(data, name="query").notes == ("Only the first of several frames is used.",)
-    assert len(looked) <= MAX_PLANES + 3
+    for count in (MAX_PLANES + 200, 8 * MAX_PLANES):  # counted as far as there are numbers, and too long to be counted
+        picture = decode_picture(endless_pages(count), name="query")
+        assert picture.notes == ("Only the first of several frames is used.",)
+    assert len(looked) <= MAX_PLANES + 6
     assert decode_picture(endless_pages(7), name="query").notes == ("Only the first of 7 frames is used.",)
     assert decode_volume(endless_pages(7), name="query").levels.tolist() == [[[1, 2], [3, 4]]] * 7
     assert "damaged" in str(pytest.raises(BadInput, decode_volume, endless_pages(7)[:-2], name="query").value)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_directory_names_no_more_than_the_file_holds(count: int):
+    named = bytes(2 << 20)
+    data = endless_pages(count, named=named)
+    tracemalloc.start()
+    try:
+        for read in (decode_picture, decode_volume):
+            with pytest.raises(BadInput, match="it is damaged"):
+                read(data, name="query")
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 10 * len(named)
 
 
 UNPACKED = 64 << 20  # bytes that a small zip unpacks to

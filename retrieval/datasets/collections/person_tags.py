@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from retrieval.errors import BadInput, UnknownName
-from retrieval.pictures.dicom_header import damage, hush
+from retrieval.pictures.dicom_header import check_deflated, damage, hush
 
 # The attributes of a patient (group 0010) that many people share.
 _SHARED = frozenset(
@@ -146,13 +146,14 @@ def told(data: bytes, *, key: str, label_tag: str | None) -> Told:
     is taken in upper case, as DICOM has it.
 
     Raises:
-        BadInput: The attributes cannot be read.
+        BadInput: The attributes cannot be read, or the file unpacks to too much.
     """
     import pydicom
 
     asked: list[Any] = [*_ASKED, label_tag] if label_tag else [*_ASKED]
     hush()
     try:
+        check_deflated(data, "The file")
         header = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=asked)
         return Told(
             sop=_text(header, "SOPInstanceUID"),

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from orthanc import dicom_file, patient
 from pydicom import dcmread
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from retrieval.datasets.collections import person_tags
 from retrieval.datasets.collections.person_tags import keyword_of, label_keyword, names_a_person, told
 from retrieval.errors import BadInput, UnknownName
+from retrieval.pictures import dicom_header
 
 KEY = "ab" * 32
 
@@ -98,3 +100,16 @@ def test_damage_is_said_without_values():
             said.add(str(refusal))
     assert not any("secret" in text for text in said)
     assert len(said) > 1
+
+
+def test_a_deflated_file_that_unpacks_to_too_much_is_not_asked(monkeypatch: pytest.MonkeyPatch):
+    _, plain = dicom_file(np.zeros((300, 300), np.uint8), patient(1), number=1)
+    header = dcmread(io.BytesIO(plain))
+    header.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    stream = io.BytesIO()
+    header.save_as(stream)
+    assert told(stream.getvalue(), key=KEY, label_tag=None).group == told(plain, key=KEY, label_tag=None).group
+    monkeypatch.setattr(dicom_header, "MAX_VOLUME_BYTES", 10_000)
+    monkeypatch.setattr(dicom_header, "_CHUNK", 4096)
+    with pytest.raises(BadInput, match="when it is unpacked"):
+        told(stream.getvalue(), key=KEY, label_tag=None)
