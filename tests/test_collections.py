@@ -173,7 +173,8 @@ def test_a_job_computes_it(folder: Path, empty_roots: Roots):
 
 
 def test_of_a_job_whose_collection_is_removed_the_rest_is_done_and_it_is_said(folder: Path, empty_roots: Roots):
-    chosen = Selection(datasets=("mine", "phantoms"), encoders=("pixels",))
+    adding.add("other", folder, empty_roots)
+    chosen = Selection(datasets=("mine", "other"), encoders=("pixels",))
     job = queue.add(chosen, empty_roots, title="Both")
     records.remove("mine", empty_roots)
     assert queue.jobs(empty_roots) == (job,)
