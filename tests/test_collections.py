@@ -8,7 +8,7 @@ import pytest
 from own_pictures import write_classes, write_picture
 from PIL import Image
 
-from retrieval import doctor, evaluation, results, search
+from retrieval import artifacts, doctor, evaluation, results, search
 from retrieval.answers import ItemQuery, UploadQuery
 from retrieval.cells import AS_THEY_ARE, cell, grid
 from retrieval.datasets.collections import adding, records
@@ -173,13 +173,14 @@ def test_a_job_computes_it(folder: Path, empty_roots: Roots):
 
 
 def test_of_a_job_whose_collection_is_removed_the_rest_is_done_and_it_is_said(folder: Path, empty_roots: Roots):
-    chosen = Selection(datasets=("mine", "phantoms"), encoders=("pixels",))
+    adding.add("other", folder, empty_roots)
+    chosen = Selection(datasets=("mine", "other"), encoders=("pixels",))
     job = queue.add(chosen, empty_roots, title="Both")
     records.remove("mine", empty_roots)
     assert queue.jobs(empty_roots) == (job,)
     assert queue.pause(job.id, empty_roots).state == "paused"
     assert queue.resume(job.id, empty_roots).state == "waiting"
-    worker.work(empty_roots, device="cpu", until_empty=True)
+    worker.do(queue.find(job.id, empty_roots), empty_roots, device="cpu")
     done = queue.find(job.id, empty_roots)
     assert (done.state, done.progress.words) == ("done", "1 cell computed.")
     assert done.progress.errors == (
@@ -192,7 +193,7 @@ def test_of_a_job_whose_collection_is_removed_the_rest_is_done_and_it_is_said(fo
 def test_a_job_of_a_removed_collection_alone_fails_with_a_sentence(folder: Path, empty_roots: Roots):
     job = queue.add(Selection(datasets=("mine",), encoders=("pixels",)), empty_roots, title="Mine")
     records.remove("mine", empty_roots)
-    worker.work(empty_roots, device="cpu", until_empty=True)
+    worker.do(job, empty_roots, device="cpu")
     failed = queue.find(job.id, empty_roots)
     assert failed.state == "failed"
     assert failed.progress.errors[0].startswith("There is no dataset named 'mine'.")
@@ -212,7 +213,8 @@ def test_a_job_whose_collection_is_removed_while_it_runs_stays_in_sight(
 
     monkeypatch.setattr(worker, "run", run)
     job = queue.add(Selection(datasets=("mine",), encoders=("pixels",)), empty_roots, title="Mine")
-    worker.work(empty_roots, device="cpu", until_empty=True)
+    with artifacts.lock(queue.lock_file(empty_roots), what="the queue"):
+        worker.do(job, empty_roots, device="cpu")
     failed = queue.find(job.id, empty_roots)
     assert failed.state == "failed" and failed.progress.errors[0].startswith("mine/0/pixels/paper: ")
 
