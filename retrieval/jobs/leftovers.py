@@ -77,11 +77,12 @@ def _keys(roots: Roots) -> Iterator[str]:
 
 
 def _judged(key: str, roots: Roots) -> Leftover | None:
-    """What lies under a key, if it serves nothing; None where nothing does."""
-    why, files = _why(key, roots), tuple(file for file in _files(key, roots) if file.exists())
-    if why is None or not files:
+    """What lies under a key, if it serves nothing; None where nothing lies there."""
+    why = _why(key, roots)
+    if why is None:
         return None
-    return Leftover(key, files, sum(file.stat().st_size for file in files if file.is_file()), why)
+    files = tuple(file for file in _files(key, roots) if file.exists())
+    return Leftover(key, files, sum(file.stat().st_size for file in files if file.is_file()), why) if files else None
 
 
 def _removed(key: str, roots: Roots) -> Leftover | None:

@@ -4,6 +4,7 @@ import functools
 import gzip
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +158,8 @@ def _signature(roots: Roots) -> tuple[Any, ...]:
 
 
 def _below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    """All files in a folder, in order; by a walk, which need not ask of each whether it is one."""
+    return sorted(Path(within, name) for within, _, names in os.walk(folder) for name in names)
 
 
 def _stamp(path: Path) -> tuple[Any, ...]:
