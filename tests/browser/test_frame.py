@@ -1,7 +1,11 @@
 """What surrounds the tabs: the address, the skip link, headers, and what the server does not offer."""
 
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -88,18 +92,37 @@ def test_pages_of_other_sites_are_refused_on_a_network_too(server):
     assert not [name for answer in answers for name in answer.headers if name.startswith("access-control-")]
 
 
+@contextmanager
+def another_site(page: str) -> Iterator[str]:
+    """A server of one page, under another name of this machine: to browsers that is another site."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        yield f"http://localhost:{site.server_port}/"
+        site.shutdown()
+
+
 def test_in_a_frame_of_another_site_it_works_and_that_site_reads_nothing(roots, serve, browser, tmp_path):
     """As a Space is shown."""
     with serve(replace(roots, cache=tmp_path / "cache"), tmp_path, SPACE_ID="someone/space") as url:
-        page = browser.new_context().new_page()
         framed = f'<iframe src="{url}?dataset=phantoms&size=64&encoder=pixels" width="1200" height="800"></iframe>'
-        page.route("http://localhost:9/", lambda route: route.fulfill(content_type="text/html", body=framed))
-        page.goto("http://localhost:9/")
-        page.frame_locator("iframe").locator(".answer .card").first.wait_for(timeout=120_000)
-        ask = "(url) => fetch(url).then((answer) => answer.text()).catch(() => 'refused')"
-        assert page.evaluate(ask, f"{url}/extractors.json") == "refused"
-        assert page.frames[1].evaluate(ask, f"{url}/healthz") == '{"ok":true}'
-        page.context.close()
+        with another_site(framed) as other, browser.new_context() as context:
+            page = context.new_page()
+            page.goto(other)
+            page.frame_locator("iframe").locator(".answer .card").first.wait_for(timeout=120_000)
+            ask = "(url) => fetch(url).then((answer) => answer.text()).catch(() => 'refused')"
+            assert page.evaluate(ask, f"{url}/healthz") == "refused"
+            assert page.frames[1].evaluate(ask, f"{url}/healthz") == '{"ok":true}'
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/redoc", "/gradio_api/runs"])

@@ -38,7 +38,7 @@ def test_a_card_is_asked_with_in_the_dataset_that_it_is_of(page):
 def test_an_upload_that_ends_late_replaces_nothing_newer_and_is_deleted(page, tmp_path: Path):
     Image.linear_gradient("L").save(tmp_path / "mine.png")
     held, asked = [], []
-    page.route("**/upload", held.append)
+    page.route("**/upload", lambda route: held.append(route))
     with page.expect_request("**/upload") as sent:
         page.set_input_files(".drop input", str(tmp_path / "mine.png"))
     assert sent.value.headers["x-file-name"] == "mine.png" and "mine" not in sent.value.url
