@@ -15,9 +15,9 @@ from retrieval import published
 from retrieval.cells import Cell, cell
 from retrieval.datasets import opening
 from retrieval.datasets.specs import SplitName
-from retrieval.embeddings import embedding, pipeline
+from retrieval.embeddings import embedding
 from retrieval.embeddings.embedding import Progress
-from retrieval.encoders import catalogue, configs, loading, weights
+from retrieval.encoders import catalogue, configs, loading, memory, weights
 from retrieval.encoders.specs import EncoderSpec, Pixels
 from retrieval.errors import RetrievalError
 from retrieval.published import COUNTED, METRICS, PublishedRow
@@ -194,7 +194,7 @@ def judge(
 def _told(asked: Cell, roots: Roots, device: str, progress: Progress | None) -> Verification:
     began = time.perf_counter()
     try:
-        with pipeline.memory_refusals(f"{asked.spec.title} on {asked.data.title}"):
+        with memory.refusals(f"{asked.spec.title} on {asked.data.title}"):
             return verify(asked, roots, device=device, progress=progress)
     except RetrievalError as error:
         message, remedy = error.message, error.remedy

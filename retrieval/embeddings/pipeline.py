@@ -5,23 +5,20 @@ core takes as many as there are cores, each prepared and forwarded by one thread
 GPU all cores prepare parts of batches, one thread copies whole ones to it, and two ask for their features.
 """
 
-import gc
 import logging
 import mmap
-import sys
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from retrieval.encoders import memory
 from retrieval.encoders.preprocessing import seen_batch
 from retrieval.encoders.specs import Encoder, Pixels
-from retrieval.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +28,6 @@ _LEAST, _MOST = 16, 512  # between these a batch is measured
 _WORTH_MEASURING = 8192  # pictures: measuring takes about three thousand
 _GAIN = 1.05  # what twice the batch has to bring
 _PART = 16  # pictures that one of several threads prepares at a time
-_TOO_SMALL = ("bad_alloc", "allocate memory", "out of memory", "ALLOC_FAILED")  # words of the C++ side
 
 Tick = Callable[[float], None]
 Given = TypeVar("Given")
@@ -72,7 +68,7 @@ def measured_batch(encoder: Encoder, side: tuple[int, int], *, clock: Callable[[
         try:
             faster = _rate(encoder, side, batch, clock)
         except Exception as error:
-            if not is_out_of_memory(error):
+            if not memory.is_out_of_memory(error):
                 raise
             return max(_LEAST, batch // 2)
         if faster < _GAIN * rate:
@@ -106,45 +102,10 @@ def embed_in_batches(
             with closing(_vectors(encoder, pictures, pixels, batch)) as made:  # whatever happens, no thread stays
                 return np.concatenate(list(_ticked(made, len(pictures), tick))), batch
         except Exception as error:
-            if batch == 1 or not is_out_of_memory(error):
+            if batch == 1 or not memory.is_out_of_memory(error):
                 raise
             batch //= 2
             log.warning("%s ran out of memory; again in batches of %d.", encoder.spec.title, batch)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether numpy, torch or ONNX Runtime says with this that memory, the machine's or the GPU's, was too small."""
-    torch = sys.modules.get("torch")
-    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)):
-        return True
-    # ONNX Runtime's errors are RuntimeErrors by their name alone.
-    by_a_runtime = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
-    return by_a_runtime and any(words in str(error) for words in _TOO_SMALL)
-
-
-@contextmanager
-def memory_refusals(what: str) -> Iterator[None]:
-    """Turn running out of memory within into Unavailable, which says where there was too little, and for what.
-
-    What the work had brought into memory goes, so that it is not in the way of what follows.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        log.warning("%s ran out of memory: %s", what, error)
-        traceback.clear_frames(error.__traceback__)
-        gc.collect()  # networks refer to themselves
-        raise _too_little_memory(what, error) from error
-
-
-def _too_little_memory(what: str, error: Exception) -> Unavailable:
-    if "CUDA" in str(error):
-        remedy = "Close what else is using the GPU, or try --device cpu."
-        return Unavailable(f"The GPU had too little memory for {what}.", remedy=remedy)
-    remedy = "Close other programs, or try it on a machine with more memory."
-    return Unavailable(f"This machine had too little memory for {what}.", remedy=remedy)
 
 
 def give_back(mapped: np.ndarray) -> None:

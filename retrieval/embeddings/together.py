@@ -6,10 +6,9 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
 from retrieval.datasets.specs import Dataset, SplitName
-from retrieval.embeddings import pipeline
 from retrieval.embeddings.embedding import Embeddings, Progress, by_shards
 from retrieval.embeddings.seen import Shared
-from retrieval.encoders import loading, preprocessing
+from retrieval.encoders import loading, memory, preprocessing
 from retrieval.encoders.specs import EncoderSpec, Pixels
 from retrieval.errors import RetrievalError
 from retrieval.roots import Roots
@@ -62,7 +61,7 @@ def embed_together(
 def _goes_on(spec: EncoderSpec, making: Making, told: "_Told") -> bool:
     """Take one more shard; whether there is more to come."""
     try:
-        with pipeline.memory_refusals(spec.title):
+        with memory.refusals(spec.title):
             if next(making) is None:
                 return True
     except RetrievalError as error:

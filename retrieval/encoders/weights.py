@@ -11,7 +11,7 @@ import numpy as np
 
 from retrieval import artifacts
 from retrieval.datasets.download import plain_size
-from retrieval.encoders import fetching, hub
+from retrieval.encoders import fetching, hub, memory
 from retrieval.encoders.places import locate
 from retrieval.encoders.specs import EncoderSpec, WeightsSource
 from retrieval.errors import BadInput, Unavailable
@@ -179,7 +179,9 @@ def _is_published(path: Path, source: WeightsSource) -> bool:
 
 
 def unreadable(path: Path, error: Exception) -> BadInput:
-    """The sentence for a weights file that is not what its name says."""
+    """The sentence for a weights file that is not what its name says; memory that was too small is no fault of it."""
+    if memory.is_out_of_memory(error):
+        raise error
     return BadInput(
         f"The weights file {path.name} in {path.parent} cannot be read ({_said(error)}).",
         remedy=f"It may be truncated or another file: delete {_whole(path)} and fetch it again.",

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from retrieval.cells import Cell
-from retrieval.embeddings import pipeline
 from retrieval.embeddings.together import embed_together, geometry
+from retrieval.encoders import memory
 from retrieval.errors import Busy, RetrievalError
 from retrieval.evaluation import evaluate, sides_of, unrankable
 from retrieval.jobs import manifests
@@ -101,7 +101,7 @@ class _Work:
         self.cell_share, shared = 0.0, 0.0
         state, said = "done", ""
         try:
-            with pipeline.memory_refusals(f"{entry.cell.spec.title} on {entry.cell.data.title}"):
+            with memory.refusals(f"{entry.cell.spec.title} on {entry.cell.data.title}"):
                 self._tell(entry, "Reading data and weights.", 0.0)
                 shared = self._embed_together(entry)
                 compute = evaluate if unrankable(entry.cell) is None else prepare

@@ -8,7 +8,7 @@ formats on a list are tried. The formats' own openers are called instead of
 import io
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, GifImagePlugin, Image, ImageFile
 
 from retrieval.errors import BadInput
 from retrieval.pictures.decoded import (
@@ -75,6 +75,8 @@ _COUNTED_BYTES = 2**18
 
 # Reads of a TIFF outside of its pixels: honest directories have some twenty entries, and are gone through four times.
 _MOST_READS = 1000 * MAX_PLANES
+
+_COMMENT, _MOST_COMMENTS = b"!\xfe", 1000  # what one begins with in a GIF
 
 _PHOTOMETRIC, _BITS, _SAMPLE_FORMAT, _WHITE_IS_ZERO, _UNSIGNED = 262, 258, 339, 0, 1
 
@@ -143,8 +145,32 @@ class _Directories(io.BytesIO):
         return data
 
 
+class _Gif(GifImagePlugin.GifImageFile):
+    """A GIF whose comments are passed over: Pillow joins them block by block, for hours where they are 50 MB."""
+
+    _comments = 0
+
+    def data(self) -> bytes | None:
+        stream = self.fp
+        if not isinstance(stream, io.BytesIO) or not _at_comment(stream):
+            return super().data()
+        self._comments += 1
+        if self._comments > _MOST_COMMENTS:
+            raise ValueError("it has too many comments")
+        while super().data():
+            pass
+        return None
+
+
+def _at_comment(stream: io.BytesIO) -> bool:
+    at = stream.tell()
+    return stream.getbuffer()[at - 2 : at] == _COMMENT
+
+
 def _open(kind: str, data: bytes) -> ImageFile.ImageFile:
     """Read the header only."""
+    if kind == "GIF":
+        return _Gif(io.BytesIO(data), "")
     return Image.OPEN[kind][0](_Directories(data) if kind == "TIFF" else io.BytesIO(data), "")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from retrieval.embeddings import embedding, pipeline
-from retrieval.encoders import builtin, loading
+from retrieval.encoders import builtin, loading, memory, weights
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.specs import EncoderSpec, Pixels
 from retrieval.errors import Unavailable
@@ -272,7 +272,16 @@ def test_without_memory_all_is_done_again_in_half_the_batch_and_the_log_says_so(
 def test_numpy_itself_runs_out_of_memory():
     with pytest.raises(MemoryError) as caught:
         np.empty(1 << 60, np.uint8)
-    assert pipeline.is_out_of_memory(caught.value)
+    assert memory.is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize("error", TOO_SMALL)
+def test_a_weights_file_is_not_blamed_for_too_little_memory(error: str, tmp_path: Path):
+    made = TOO_SMALL[error]()
+    with pytest.raises(type(made)) as caught:
+        weights.unreadable(tmp_path / "network.pth", made)
+    assert caught.value is made
+    assert "cannot be read" in weights.unreadable(tmp_path / "network.pth", RuntimeError("size mismatch")).message
 
 
 def test_where_one_picture_is_too_many_the_error_is_the_answer(way: dict[str, int]):
@@ -297,11 +306,11 @@ def test_what_lacks_memory_is_told_and_what_it_had_goes(error: str):
         raise TOO_SMALL[error]()
 
     asked = "UNI on BreastMNIST"
-    with pytest.raises(Unavailable, match=f"too little memory for {asked}") as told, pipeline.memory_refusals(asked):
+    with pytest.raises(Unavailable, match=f"too little memory for {asked}") as told, memory.refusals(asked):
         work()
     assert ("GPU" in told.value.message) == (error in ("torch on a GPU", "CUDA", "cuBLAS"))
     assert left[0]() is None
-    with pytest.raises(ValueError, match="bad_alloc"), pipeline.memory_refusals(asked):
+    with pytest.raises(ValueError, match="bad_alloc"), memory.refusals(asked):
         raise ValueError("bad_alloc")
 
 

@@ -264,6 +264,34 @@ def test_damaged_later_frames_do_not_spoil_the_first(read):
     assert picture.notes == ("Only the first frame is used; those after it are damaged.",)
 
 
+def commented(data: bytes, *comments: bytes) -> bytes:
+    """A GIF with comments before its first frame, each stored in blocks of 255 bytes at most."""
+    first = 13 + 3 * 2 ** ((data[10] & 7) + 1)  # after the palette
+    stored = []
+    for comment in comments:
+        blocks = [comment[at : at + 255] for at in range(0, len(comment), 255)]
+        stored.append(b"!\xfe" + b"".join(bytes([len(block)]) + block for block in blocks) + b"\0")
+    return data[:first] + b"".join(stored) + data[first:]
+
+
+def test_comments_of_a_gif_are_passed_over(read):
+    frames = [Image.new("L", (9, 9), value) for value in (10, 200)]
+    plain = encoded(frames[0], "GIF")
+    data = commented(plain, b"name of a patient " * 5000, b"", b"!\xfe again")
+    assert rasters._open("GIF", data).info.get("comment", b"") == b"\n\n"
+    assert pixels(read(data)) == pixels(read(plain))
+    animated = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], loop=3, duration=40)
+    picture = read(commented(animated, b"said"))
+    assert pixels(picture) == pixels(read(plain)) and picture.notes == ("Only the first of 2 frames is used.",)
+
+
+def test_a_gif_of_many_comments_is_refused(read):
+    few, many = (commented(encoded(Image.new("L", (3, 3)), "GIF"), *[b"x"] * count) for count in (1000, 1001))
+    with pytest.raises(BadInput, match="damaged"):
+        read(many)
+    assert rasters._open("GIF", few).size == (3, 3)
+
+
 def test_nothing_of_the_file_travels_on_with_the_picture(read):
     exif = Image.Exif()
     exif[0x010E] = "name of a patient"
