@@ -194,7 +194,7 @@ def _connected(
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    mean = _mean(reduced[:n_gallery])
+    mean = reduced[:n_gallery].mean(axis=0, dtype=np.float64).astype(np.float32)
     find = near_pairs if len(reduced) <= EVERY_PAIR else near_pairs_of_many
     near = find(reduced - mean, ndim)
     pairs = np.concatenate([exact_pairs, near[correlation(reduced, near, ndim) > ALIKE]])
@@ -222,14 +222,6 @@ def _block_means(pictures: np.ndarray, factor: int, ndim: int) -> np.ndarray:
         whole = np.take(values, range(count * factor), axis=axis)
         values = whole.reshape(*whole.shape[:axis], count, factor, *whole.shape[axis + 1 :]).mean(axis=axis + 1)
     return values
-
-
-def _mean(reduced: np.ndarray) -> np.ndarray:
-    """The mean of reduced items, float32."""
-    total = np.zeros(1)
-    for start in range(0, len(reduced), 512):
-        total = total + reduced[start : start + 512].sum(axis=0, dtype=np.float64)
-    return (total / len(reduced)).astype(np.float32)
 
 
 def _core(residuals: np.ndarray, ndim: int) -> np.ndarray:

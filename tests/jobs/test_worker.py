@@ -101,26 +101,26 @@ def test_it_is_paused_resumed_and_cancelled_in_the_middle(roots, start):
     assert queue.jobs(roots) == ()
 
 
-def test_killed_in_the_middle_its_job_is_interrupted_and_the_next_goes_on(roots, start):
+def ended_half_way(roots, start, by: signal.Signals) -> queue.Job:
+    """A job whose worker was ended by a signal while it was at work on it."""
     job = queue.add(CHEAP, roots, title="Cheap")
-    first = start()
+    process = start()
     until(lambda: queue.find(job.id, roots).progress.share > 0)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    assert state(job.id, roots) == "interrupted"
-    assert queue.find(job.id, roots).progress.attempts == 1
+    process.send_signal(by)
+    process.wait()
+    return queue.find(job.id, roots)
+
+
+def test_killed_in_the_middle_its_job_is_interrupted_and_the_next_goes_on(roots, start):
+    job = ended_half_way(roots, start, signal.SIGKILL)
+    assert (job.state, job.progress.attempts) == ("interrupted", 1)
     finish(roots)
     assert state(job.id, roots) == "done"
 
 
 def test_stopped_in_the_middle_it_says_that_its_job_waits_and_was_not_at_fault(roots, start):
-    job = queue.add(CHEAP, roots, title="Cheap")
-    first = start()
-    until(lambda: queue.find(job.id, roots).progress.share > 0)
-    first.send_signal(signal.SIGTERM)
-    first.wait()
-    stopped = queue.find(job.id, roots)
-    assert (stopped.state, stopped.progress.attempts) == ("waiting", 0)
+    job = ended_half_way(roots, start, signal.SIGTERM)
+    assert (job.state, job.progress.attempts) == ("waiting", 0)
 
 
 def test_there_is_one_worker_a_cache(roots, start):
