@@ -4,6 +4,7 @@ import functools
 import logging
 import re
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ Progress = Callable[[int, int | None], None]
 TIMEOUT = httpx.Timeout(connect=20, read=60, write=20, pool=20)  # seconds; read: between two pieces, not in all
 CUTS = 5  # broken connections that one call survives, as long as each brought something
 STEP = 1 << 20  # bytes between two reports of progress
+PERIOD = 0.5  # seconds after which less is reported too: whoever stops a slow download does so by a report
 
 
 def download(
@@ -138,13 +140,14 @@ class _Transfer:
         total = done + int(length) if length.isdecimal() else None
         self._check_room(stream, total)
         self.report(done, total)
+        said = time.monotonic()
         for piece in response.iter_raw():
             stream.write(piece)
             done += len(piece)
             self._check_limit(stream, done)
-            if done - reported >= STEP:
-                reported = done
+            if done - reported >= STEP or time.monotonic() - said >= PERIOD:
                 self.report(done, total)
+                reported, said = done, time.monotonic()
         self.report(done, total)
 
     def _check_room(self, stream: IO[bytes], total: int | None) -> None:

@@ -144,7 +144,7 @@ def drawn(page, act) -> None:
     )
 
 
-def until(condition, *, seconds: float = 20) -> bool:
+def until(condition, *, seconds: float = 60) -> bool:
     """Whether something comes true in time."""
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:

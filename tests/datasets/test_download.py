@@ -3,7 +3,9 @@
 import hashlib
 import re
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +30,7 @@ class Script:
     says_length: bool = True
     status: int = 200
     cuts: list[int] = field(default_factory=list)  # bytes after which a connection is cut, one a request
+    drips: int = 0  # bytes that come a kilobyte at a time, before the rest
     asked: list[str | None] = field(default_factory=list)
     logins: list[tuple[str, str | None]] = field(default_factory=list)  # host and what it was told, one a request
 
@@ -64,7 +67,11 @@ class _Handler(BaseHTTPRequestHandler):
             more["Content_Length"] = str(len(body))
         self._head(206 if start else 200, **more)
         cut = self.script.cuts.pop(0) if self.script.cuts else len(body)
-        self.wfile.write(body[:cut])
+        with suppress(ConnectionError):  # who asked may have stopped
+            for place in range(0, self.script.drips, 1000):
+                self.wfile.write(body[place : place + 1000])
+                time.sleep(0.02)
+            self.wfile.write(body[self.script.drips : cut])
         self.close_connection = True
 
     def _head(self, status: int, **headers: str) -> None:
@@ -258,6 +265,18 @@ def test_stopping_keeps_the_part(file: DataFile, target: Path, script: Script):
     assert 0 < kept < len(BODY) and not target.exists()
     download(file, target)
     assert script.asked[-1] == f"bytes={kept}-" and target.read_bytes() == BODY
+
+
+def test_a_slow_download_can_be_stopped_before_a_step_has_come(file: DataFile, target: Path, script: Script):
+    script.drips = 400_000  # eight seconds of them
+
+    def stop(done: int, _total: int | None) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        download(file, target, progress=stop)
+    assert 0 < part(target).stat().st_size <= script.drips
 
 
 def test_two_at_once(file: DataFile, target: Path):
