@@ -78,11 +78,12 @@ def clean(
 
 
 def _run(selection: Selection, entries: tuple[Entry, ...], roots: Roots, first: str, *others: str) -> Outcome:
-    """On several devices first, where there are several; what is left then, on the first."""
+    """On several devices first, where there are several; what is left then, on the first that still works."""
     before = [entry.cell for entry in entries if entry.state != "done"]
     try:
         if others:
             run_on((first, *others), selection, roots, say=lambda line: typer.echo(line, err=True))
+            first = devices.usable((first, *others))
             entries = plan(selection, roots, device=first)
         outcome = run(entries, roots, device=first, report=steps_on_stderr())
     except KeyboardInterrupt as stop:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from retrieval.datasets.specs import Dataset, SplitName
 from retrieval.embeddings.embedding import Embeddings, Progress, by_shards
+from retrieval.embeddings.listening import Listener
 from retrieval.embeddings.seen import Shared
-from retrieval.encoders import loading, memory, preprocessing
+from retrieval.encoders import devices, loading, memory, preprocessing
 from retrieval.encoders.specs import EncoderSpec, Pixels
 from retrieval.errors import RetrievalError
 from retrieval.roots import Roots
@@ -35,14 +36,17 @@ def embed_together(
 ) -> None:
     """Embed a split by every one of these encoders; as many of them at a time as memory has room for.
 
-    One that cannot be had, that another process is at work on, or for which memory is too small, does not hold up the
-    others. It is left to whoever asks for its Embeddings, and is told why. What is finished when this is ended from
-    outside is kept.
+    One that cannot be had, that another process is at work on, for which memory is too small, or that fails however
+    else does not hold up the others. It is left to whoever asks for its Embeddings, and is told why. What is finished
+    when this is ended, by an exception of `progress` or from outside, is kept.
 
     Args:
         progress: Gets words, and the share of all that is done, 0 to 1; nothing where all is on disk.
+
+    Raises:
+        Lost: The GPU answers no more, so that none of them can go on.
     """
-    told = _Told(progress, {spec.name: spec.ms_at_224 for spec in specs})
+    told = _Told(progress and Listener(progress), {spec.name: spec.ms_at_224 for spec in specs})
     for group in loading.fitting(specs, device=device):
         # Of a collection each encoder embeds the pictures that it lacks: another's shard is of other pictures.
         shared = Shared() if len(group) > 1 and dataset.own is None else None
@@ -54,17 +58,22 @@ def embed_together(
                 )
                 makings.append((spec, under_way.enter_context(closing(making))))
             while makings:
-                makings = [(spec, making) for spec, making in makings if _goes_on(spec, making, told)]
+                makings = [(spec, making) for spec, making in makings if _goes_on(spec, making, told, device)]
     told.end()
 
 
-def _goes_on(spec: EncoderSpec, making: Making, told: "_Told") -> bool:
+def _goes_on(spec: EncoderSpec, making: Making, told: "_Told", device: str) -> bool:
     """Take one more shard; whether there is more to come."""
     try:
         with memory.refusals(spec.title):
             if next(making) is None:
                 return True
-    except RetrievalError as error:
+    except Exception as error:
+        if told.progress is not None and error is told.progress.ended:
+            raise
+        lost = None if isinstance(error, RetrievalError) else devices.lost(device)
+        if lost is not None:
+            raise lost from error
         log.info("%s is left for later: %s", spec.title, error)
     told.shares[spec.name] = 1.0
     return False
@@ -74,7 +83,7 @@ def _goes_on(spec: EncoderSpec, making: Making, told: "_Told") -> bool:
 class _Told:
     """The share of each encoder that is done, weighted by the encoder's cost, and who is told of it."""
 
-    progress: Progress | None
+    progress: Listener | None
     costs: dict[str, float]
     shares: dict[str, float] = field(default_factory=dict)
     words: str = ""

@@ -1,13 +1,21 @@
 """Where networks run: the CPU, or NVIDIA's GPUs. Torch is asked only where there is a sign of one."""
 
+import contextlib
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from retrieval.encoders import memory
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import Unavailable
 
 # The driver's device on Linux, in Windows' own Linux, and its library on Windows.
 _SIGNS_OF_A_GPU = ("/dev/nvidiactl", "/dev/dxg", "C:/Windows/System32/nvcuda.dll")
+
+
+class Lost(Unavailable):
+    """A GPU answers no more in the middle of the work: what this process asks of it next would fail as well."""
 
 
 def named(device: str) -> tuple[str, ...]:
@@ -70,3 +78,36 @@ def ready(device: str) -> str:
             f"The device {device!r} cannot be used ({error}).", remedy="Use --device auto or cpu."
         ) from error
     return device
+
+
+def usable(names: Sequence[str]) -> str:
+    """The first of several devices that can be used now; where none can, the first, whose errors say why."""
+    for name in names:
+        with contextlib.suppress(Unavailable):
+            return ready(name)
+    return names[0]
+
+
+def lost(device: str) -> Lost | None:
+    """Why a device that this process has worked on can be used no more; None where it can, or is the CPU.
+
+    The GPU is asked, not the error that made one wonder: after some of CUDA's errors (an illegal address, a failed
+    launch, a card that fell off its bus) every call of the process fails, after others none.
+    """
+    torch = sys.modules.get("torch")
+    if device == "cpu" or torch is None or not torch.cuda.is_initialized():
+        return None
+    try:
+        torch.zeros(1, device="cuda" if device == "auto" else device).cpu()
+    except RuntimeError as error:
+        return None if memory.is_out_of_memory(error) else _gone(error)
+    return None
+
+
+def _gone(error: RuntimeError) -> Lost:
+    said = str(error).partition("\n")[0].rstrip(".")
+    return Lost(
+        f"The GPU was lost in the middle of the work: it answers no more ({said}).",
+        remedy="Run the same again: what is finished is kept, and a new process may get the GPU back. If it does not, "
+        "restart the machine, or use --device cpu.",
+    )

@@ -3,21 +3,25 @@
 With the first cell that needs a dataset's pictures as an encoder sees them, all cells are embedded that need the same.
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from retrieval.cells import Cell
+from retrieval.embeddings.listening import Listener
 from retrieval.embeddings.together import embed_together, geometry
-from retrieval.encoders import memory
-from retrieval.errors import Busy, RetrievalError
+from retrieval.encoders import devices, memory
+from retrieval.errors import Busy, RetrievalError, Unavailable
 from retrieval.evaluation import evaluate, sides_of, unrankable
 from retrieval.jobs import manifests
 from retrieval.jobs.manifests import Line, Manifest
 from retrieval.jobs.plan import Entry
 from retrieval.roots import Roots
 from retrieval.search import prepare
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,16 @@ class Outcome:
 def run(entries: Sequence[Entry], roots: Roots, *, device: str = "auto", report: Callable[[Step], None]) -> Outcome:
     """Compute every entry that is stale or to do; those that another process is at come last, and then once more.
 
-    A cell that cannot be computed does not hold up the others. An exception of `report` ends the run at once; what is
-    finished by then, down to the shards of the embeddings under way, is kept and taken up by the next run.
+    A cell that cannot be computed, for whatever reason, does not hold up the others. An exception of `report` ends the
+    run at once; what is finished by then, down to the shards of the embeddings under way, is kept and taken up by the
+    next run.
+
+    Raises:
+        Lost: The GPU answers no more, so that no other cell is tried on it.
     """
-    work = _Work(tuple(entry for entry in entries if entry.state in ("to do", "stale")), roots, device, report)
+    work = _Work(
+        tuple(entry for entry in entries if entry.state in ("to do", "stale")), roots, device, Listener(report)
+    )
     ended = "whole"
     try:
         held = [entry for entry in work.entries if not work.do(entry)]
@@ -79,7 +89,7 @@ class _Work:
     entries: tuple[Entry, ...]
     roots: Roots
     device: str
-    report: Callable[[Step], None]
+    report: Listener
     began: float = field(default_factory=time.monotonic)
     done: list[Cell] = field(default_factory=list)
     failed: list[tuple[Cell, str, str]] = field(default_factory=list)
@@ -99,9 +109,9 @@ class _Work:
         """Compute one entry; whether it is settled, done or failed: not where another process holds what it needs."""
         began = self.cell_began = time.monotonic()
         self.cell_share, shared = 0.0, 0.0
-        state, said = "done", ""
+        state, refused = "done", None
         try:
-            with memory.refusals(f"{entry.cell.spec.title} on {entry.cell.data.title}"):
+            with memory.refusals(_title(entry.cell)):
                 self._tell(entry, "Reading data and weights.", 0.0)
                 shared = self._embed_together(entry)
                 compute = evaluate if unrankable(entry.cell) is None else prepare
@@ -109,12 +119,16 @@ class _Work:
             self.done.append(entry.cell)
         except Busy:
             state = "busy"
-        except RetrievalError as error:
-            self.failed.append((entry.cell, error.message, error.remedy))
-            state, said = "failed", str(error)
+        except Exception as error:
+            if error is self.report.ended:
+                raise
+            state, refused = "failed", _refusal(error, entry.cell, self.device)
+            self.failed.append((entry.cell, refused.message, refused.remedy))
         self.past += self._left_of(entry) if again or state != "busy" else 0.0
         spent = time.monotonic() - began - shared + self.embedded.get(entry.cell, 0.0)
-        self._note(entry, state, spent, said)
+        self._note(entry, state, spent, str(refused or ""))
+        if isinstance(refused, devices.Lost):
+            raise refused
         return state != "busy"
 
     def _embed_together(self, entry: Entry) -> float:
@@ -177,6 +191,23 @@ class _Work:
         if spent < 1 or behind <= 0:
             return None
         return max(0.0, self.whole - behind) * spent / behind
+
+
+def _refusal(error: Exception, cell: Cell, device: str) -> RetrievalError:
+    """What to say of a cell that failed; of what has no sentence of its own the log has all."""
+    if isinstance(error, RetrievalError):
+        return error
+    log.error("%s failed.", cell.key, exc_info=error)
+    if isinstance(error, OSError):
+        said = f"A file cannot be read or written for {_title(cell)}: {error.strerror or error}."
+        return Unavailable(said, remedy="Make room or allow access, then run it again.")
+    said = f"{_title(cell)} could not be computed: something went wrong within the product ({type(error).__name__})."
+    remedy = "The log says what it was. Run it again; if it fails again, report it with the log."
+    return devices.lost(device) or Unavailable(said, remedy=remedy)
+
+
+def _title(cell: Cell) -> str:
+    return f"{cell.spec.title} on {cell.data.title}"
 
 
 def _onward(before: float, share: float, entry: Entry) -> float:

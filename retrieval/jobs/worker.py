@@ -15,6 +15,7 @@ from dataclasses import replace
 from retrieval import artifacts
 from retrieval.cells import Cell
 from retrieval.datasets.catalogue import datasets
+from retrieval.encoders.devices import Lost
 from retrieval.errors import Busy, RetrievalError
 from retrieval.jobs import queue
 from retrieval.jobs.plan import Selection, plan
@@ -60,7 +61,7 @@ def _take_over(roots: Roots) -> None:
 
 
 def do(job: Job, roots: Roots, *, device: str = "auto") -> None:
-    """Do one job and record how it went; for the process that holds the lock."""
+    """Do one job and record how it went; for the process that holds the lock. Lost where its GPU answers no more."""
     before = job.progress
     attempts = before.attempts + 1 if before.steer == job.steer else 1
     words, pid = "Planning what is to be done.", os.getpid()
@@ -83,6 +84,8 @@ def do(job: Job, roots: Roots, *, device: str = "auto") -> None:
     except Exception as error:  # a crash is told as a sentence; the log has all of it
         log.exception("The job %s failed.", job.title)
         queue.record(job, replace(reporter.last, state="failed", left=None, errors=(_sentence(error),)), roots)
+        if isinstance(error, Lost):
+            raise  # another process may get the GPU back
     else:
         queue.record(job, ended, roots)
 

@@ -15,7 +15,7 @@ from retrieval.datasets.catalogue import find_dataset
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import Dataset
 from retrieval.embeddings import embedding, seen, together
-from retrieval.encoders import builtin, preprocessing
+from retrieval.encoders import builtin, devices, preprocessing
 from retrieval.encoders.catalogue import find_encoder
 from retrieval.encoders.preprocessing import pixels_for, seen_batch
 from retrieval.encoders.specs import EncoderSpec, Pixels
@@ -212,6 +212,27 @@ def test_one_for_which_memory_is_too_small_is_left_for_later(
     assert files_of(empty_roots, PHANTOMS, COLOURED) == embed_alone(PHANTOMS, COLOURED, alone)
     for spec in (LARGER, SMALL):
         assert not artifacts.is_locked(empty_roots.cache / f"{embedding.key_of(PHANTOMS, 64, 'test', spec)}.lock")
+        with pytest.raises(FileNotFoundError):
+            files_of(empty_roots, PHANTOMS, spec)
+
+
+def test_one_that_fails_as_nobody_foresaw_is_left_for_later_unless_its_gpu_is_lost(
+    empty_roots: Roots, alone: Roots, monkeypatch: pytest.MonkeyPatch
+):
+    embed = builtin.BuiltinEncoder.embed
+
+    def embedded(self: builtin.BuiltinEncoder, pictures: np.ndarray) -> np.ndarray:
+        if self.spec.name == SMALL.name:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return embed(self, pictures)
+
+    monkeypatch.setattr(builtin.BuiltinEncoder, "embed", embedded)
+    embed_all(PHANTOMS, [SMALL, COLOURED], empty_roots)
+    assert files_of(empty_roots, PHANTOMS, COLOURED) == embed_alone(PHANTOMS, COLOURED, alone)
+    monkeypatch.setattr(devices, "lost", lambda device: devices.Lost("The GPU was lost."))
+    with pytest.raises(devices.Lost):
+        embed_all(PHANTOMS, [SMALL, LARGER], empty_roots)
+    for spec in (SMALL, LARGER):
         with pytest.raises(FileNotFoundError):
             files_of(empty_roots, PHANTOMS, spec)
 

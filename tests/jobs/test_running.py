@@ -1,10 +1,12 @@
 import time
+from dataclasses import replace
 
 import pytest
 
 from retrieval import artifacts, evaluation
 from retrieval.embeddings import embedding
-from retrieval.encoders import builtin
+from retrieval.encoders import builtin, devices
+from retrieval.errors import Unavailable
 from retrieval.jobs import manifests, running
 from retrieval.jobs.plan import Selection, plan
 from retrieval.jobs.running import Step, run
@@ -133,6 +135,74 @@ def test_a_cell_for_which_memory_is_too_small_does_not_hold_up_the_others(empty_
     )
     (manifest,) = manifests.read_all(empty_roots)
     assert manifest["ended"] == "whole"
+
+
+@pytest.fixture
+def broken(monkeypatch) -> None:
+    """The encoder of raw pixels fails as CUDA and as nobody foresaw."""
+    embed = builtin.BuiltinEncoder.embed
+
+    def fail(self, seen):
+        if self.spec.name == "pixels":
+            raise RuntimeError("CUDA error: unspecified launch failure\nand where it was")
+        return embed(self, seen)
+
+    monkeypatch.setattr(builtin.BuiltinEncoder, "embed", fail)
+
+
+def test_a_cell_that_fails_as_nobody_foresaw_does_not_hold_up_the_others(empty_roots, broken, caplog):
+    outcome = run(plan(SELECTION, empty_roots), empty_roots, report=lambda step: None)
+    assert {cell.encoder for cell in outcome.done} == {"histogram"} and len(outcome.done) == 2
+    assert [cell.encoder for cell, _, _ in outcome.failed] == ["pixels", "pixels"]
+    _, message, remedy = outcome.failed[0]
+    assert message == (
+        "Raw pixels (baseline) on Phantoms (synthetic) could not be computed: "
+        "something went wrong within the product (RuntimeError)."
+    )
+    assert remedy.startswith("The log says what it was.")
+    assert "Traceback" in caplog.text and "unspecified launch failure" in caplog.text
+    (manifest,) = manifests.read_all(empty_roots)
+    assert manifest["ended"] == "whole"
+
+
+def test_what_the_disk_refuses_of_a_cell_is_said_and_the_others_go_on(empty_roots, monkeypatch):
+    evaluate = running.evaluate
+
+    def refused(cell, *rest, **named):
+        if cell.encoder == "pixels":
+            raise PermissionError(13, "Permission denied")
+        return evaluate(cell, *rest, **named)
+
+    monkeypatch.setattr(running, "evaluate", refused)
+    outcome = run(plan(SELECTION, empty_roots), empty_roots, report=lambda step: None)
+    assert {cell.encoder for cell in outcome.done} == {"histogram"}
+    assert all("Permission denied" in message and remedy for _, message, remedy in outcome.failed)
+
+
+GONE = devices.Lost("The GPU was lost.", remedy="Run the same again.")
+
+
+@pytest.mark.parametrize("encoders", [("pixels", "histogram"), ("pixels",)], ids=["together", "alone"])
+def test_a_lost_gpu_ends_the_run_before_another_cell_is_tried_on_it(empty_roots, broken, monkeypatch, encoders):
+    monkeypatch.setattr(devices, "lost", lambda device: GONE if device == "cuda:0" else None)
+    monkeypatch.setattr(devices, "on_cpu", lambda device: True)  # so that there is room for both
+    steps: list[Step] = []
+    entries = plan(replace(SELECTION, encoders=encoders), empty_roots)
+    with pytest.raises(devices.Lost):
+        run(entries, empty_roots, device="cuda:0", report=steps.append)
+    assert {step.number for step in steps} == {1}
+    (manifest,) = manifests.read_all(empty_roots)
+    assert manifest["ended"] == "stopped (Lost)"
+    assert [(line["state"], line["error"]) for line in manifest["cells"]] == [("failed", str(GONE))]
+
+
+def test_who_listens_can_end_it_by_an_error_of_the_products_own(empty_roots):
+    def stop(step: Step) -> None:
+        if step.share > 0:
+            raise Unavailable("There is no room.")
+
+    with pytest.raises(Unavailable, match="There is no room"):
+        run(plan(SELECTION, empty_roots), empty_roots, report=stop)
 
 
 def test_who_listens_can_end_it_and_what_is_finished_stays(empty_roots):

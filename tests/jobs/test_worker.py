@@ -15,6 +15,7 @@ import pytest
 from retrieval import artifacts, results
 from retrieval.cells import cell
 from retrieval.embeddings import embedding
+from retrieval.encoders.devices import Lost
 from retrieval.errors import Busy, Unavailable
 from retrieval.jobs import queue, running, worker
 from retrieval.jobs.plan import Selection
@@ -240,6 +241,19 @@ def test_a_crash_is_a_sentence(roots, monkeypatch, caplog):
     assert failed.state == "failed"
     assert "secret" not in failed.progress.errors[0]
     assert "secret details" in caplog.text
+
+
+def test_a_worker_whose_gpu_is_lost_says_so_and_leaves_the_next_job_to_another(roots, monkeypatch):
+    def lost(*_args, **_kwargs):
+        raise Lost("The GPU was lost.", remedy="Run the same again.")
+
+    monkeypatch.setattr(worker, "run", lost)
+    job, other = queue.add(CHEAP, roots, title="First"), queue.add(replace(CHEAP, sizes=()), roots, title="Second")
+    with pytest.raises(Lost):
+        worker.work(roots, until_empty=True)
+    failed = queue.find(job.id, roots)
+    assert (failed.state, failed.progress.errors) == ("failed", ("The GPU was lost. Run the same again.",))
+    assert state(other.id, roots) == "waiting"
 
 
 def test_who_only_asks_whether_a_worker_lives_keeps_none_from_starting(roots):
