@@ -6,19 +6,21 @@ steers; `state.json` by the worker. What is shown of a job follows from the thre
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from retrieval import artifacts
-from retrieval.errors import Busy, UnknownName
+from retrieval.errors import Busy, RetrievalError, UnknownName
 from retrieval.jobs.plan import Selection, cells_of
 from retrieval.roots import Roots
 
 FOLDER = "jobs"
 MOST_WAITING = 100
+SILENT = 10.0  # seconds after which a job of which nothing was written makes one wonder why
 ATTEMPTS = 3  # a job on which the worker has died so often, without getting on, is given up
 
 Wish = Literal["run", "pause", "cancel"]
@@ -180,6 +182,32 @@ def record(job: Job, progress: Progress, roots: Roots) -> None:
     """Write where a job stands; for the worker alone. A job that was removed meanwhile stays so."""
     if (_folder(job.id, roots) / "job.json").is_file():
         artifacts.write_json(_folder(job.id, roots) / "state.json", asdict(progress))
+
+
+def unwritable(jobs: Iterable[Job], roots: Roots) -> str:
+    """Why the worker cannot write how these jobs get on, in a sentence; empty where it can.
+
+    The disk is tried only where nothing has been written of the job whose turn it is for a while.
+    """
+    live = next((job for job in jobs if job.state in ("waiting", "running", "interrupted")), None)
+    if live is None or time.time() - _written(_folder(live.id, roots)) < SILENT:
+        return ""
+    path, said = roots.cache / FOLDER / "tried.json", "The cache cannot be written, so that this job does not get on."
+    try:
+        artifacts.write_json(path, {})
+        artifacts.remove_file(path)
+    except RetrievalError as error:
+        return f"{said} {error}"
+    except OSError as error:
+        return f"{said} {error.strerror or error}: allow access to {path.parent}."
+    return ""
+
+
+def _written(folder: Path) -> float:
+    """When anything was last written of a job, in seconds as of `time.time`."""
+    with suppress(FileNotFoundError):  # removed just now
+        return max((path.stat().st_mtime for path in folder.glob("*.json")), default=0.0)
+    return time.time()
 
 
 def _folder(name: str, roots: Roots) -> Path:

@@ -78,7 +78,7 @@ def run(entries: Sequence[Entry], roots: Roots, *, device: str = "auto", report:
         ended = f"stopped ({type(error).__name__})"
         raise
     finally:
-        work.manifest.write(tuple(work.lines.values()), ended=ended)
+        work.end(ended)
     return Outcome(tuple(work.done), tuple(work.failed), busy)
 
 
@@ -130,6 +130,13 @@ class _Work:
         if isinstance(refused, devices.Lost):
             raise refused
         return state != "busy"
+
+    def end(self, ended: str) -> None:
+        """Say in the manifest how the run ended; where the disk refuses it, that does not hide how."""
+        try:
+            self.manifest.write(tuple(self.lines.values()), ended=ended)
+        except (OSError, RetrievalError) as error:
+            log.warning("How the run ended cannot be written: %s", error)
 
     def _embed_together(self, entry: Entry) -> float:
         """Embed this cell and all to come that see the same pictures; the seconds that it took, none where none does.

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 1.0  # seconds between two looks for a job
 WRITE_EVERY = 1.0  # and between two words about one
 OBEY_EVERY = 0.2  # and between two looks at what is wished
+AGAIN_AFTER = 10.0  # and before what the disk refused is written again
 LOCK_TRIES = 10
 LONGEST_REST = 60.0
 BUSY_TRIES, BUSY_REST = 30, 2.0  # how often, and seconds between, to come back to what another process is at
@@ -57,7 +58,7 @@ def _take_over(roots: Roots) -> None:
     """What a worker that died left as running waits again; how often it was tried stays."""
     for job in queue.jobs(roots):
         if job.progress.state == "running":
-            queue.record(job, replace(job.progress, state="waiting"), roots)
+            _settle(job, replace(job.progress, state="waiting"), roots)
 
 
 def do(job: Job, roots: Roots, *, device: str = "auto") -> None:
@@ -67,27 +68,46 @@ def do(job: Job, roots: Roots, *, device: str = "auto") -> None:
     words, pid = "Planning what is to be done.", os.getpid()
     begun = Progress(state="running", steer=job.steer, attempts=attempts, words=words, pid=pid)
     if attempts > queue.ATTEMPTS:
-        queue.record(job, replace(before, state="failed", left=None, errors=(_gave_up(),)), roots)
+        _settle(job, replace(before, state="failed", left=None, errors=(_gave_up(),)), roots)
         return
-    queue.record(job, begun, roots)
-    reporter = _Reporter(job, begun, roots)
+    _is_written(job, begun, roots)
+    reporter, lost = _Reporter(job, begun, roots), None
     try:
         ended = _run_through(job, roots, device, reporter)
     except Steered:
         wish, steer = queue.wish_of(job.id, roots)
         state = {"run": "waiting", "pause": "paused", "cancel": "cancelled"}[wish]
-        queue.record(job, replace(reporter.last, state=state, steer=steer, attempts=0, left=None), roots)
+        ended = replace(reporter.last, state=state, steer=steer, attempts=0, left=None)
     except KeyboardInterrupt:
         attempts = max(0, reporter.last.attempts - 1)
-        queue.record(job, replace(reporter.last, state="waiting", attempts=attempts, left=None), roots)
+        _is_written(job, replace(reporter.last, state="waiting", attempts=attempts, left=None), roots)
         raise
     except Exception as error:  # a crash is told as a sentence; the log has all of it
         log.exception("The job %s failed.", job.title)
-        queue.record(job, replace(reporter.last, state="failed", left=None, errors=(_sentence(error),)), roots)
-        if isinstance(error, Lost):
-            raise  # another process may get the GPU back
-    else:
-        queue.record(job, ended, roots)
+        ended = replace(reporter.last, state="failed", left=None, errors=(_sentence(error),))
+        lost = error if isinstance(error, Lost) else None
+    _settle(job, ended, roots)
+    if lost is not None:
+        raise lost  # another process may get the GPU back
+
+
+def _settle(job: Job, progress: Progress, roots: Roots) -> None:
+    """Write where a job stands, as soon as the disk takes it.
+
+    Until then this worker stays: one started in its place would know nothing of it, and begin the job anew.
+    """
+    while not _is_written(job, progress, roots):
+        time.sleep(AGAIN_AFTER)
+
+
+def _is_written(job: Job, progress: Progress, roots: Roots) -> bool:
+    """Write where a job stands, if the disk takes it; whether it did."""
+    try:
+        queue.record(job, progress, roots)
+    except (OSError, RetrievalError) as error:
+        log.warning("Where the job %s stands cannot be written: %s", job.title, error)
+        return False
+    return True
 
 
 def _run_through(job: Job, roots: Roots, device: str, reporter: "_Reporter") -> Progress:
@@ -158,7 +178,7 @@ class _Reporter:
             self.written = now
             if self.last.attempts and self._got_on(step, another=another):
                 self.last = replace(self.last, attempts=0)
-            queue.record(self.job, self.last, self.roots)
+            _is_written(self.job, self.last, self.roots)
 
     def _got_on(self, step: Step, *, another: bool) -> bool:
         """Whether a cell is done, or a shard more there of the pictures of the cell under way, by whichever encoder."""

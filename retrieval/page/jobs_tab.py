@@ -153,7 +153,9 @@ def offer(cell: Cell, seconds: float) -> dict[str, Any] | None:
 
 def documents(roots: Roots) -> list[dict[str, Any]]:
     """The queue as the script draws it, the newest first."""
-    return [_document(job) for job in reversed(queue.jobs(roots))]
+    jobs = queue.jobs(roots)
+    trouble = queue.unwritable(jobs, roots)
+    return [_document(job, trouble) for job in reversed(jobs)]
 
 
 def _done(words: Mapping[str, Any], roots: Roots) -> str:
@@ -173,8 +175,8 @@ def _done(words: Mapping[str, Any], roots: Roots) -> str:
     return name
 
 
-def _document(job: Job) -> dict[str, Any]:
-    told = job.progress
+def _document(job: Job, trouble: str) -> dict[str, Any]:
+    told, live = job.progress, job.state in ("waiting", "running", "interrupted")
     share = (told.finished + told.share * (told.finished < told.of)) / told.of if told.of else 0.0
     return {
         "id": job.id,
@@ -184,9 +186,9 @@ def _document(job: Job) -> dict[str, Any]:
         "words": _said(job),
         "percent": 100 if job.state == "done" else round(100 * min(1.0, share)),
         "finished": told.finished,
-        "errors": list(told.errors),
+        "errors": [*told.errors, *([trouble] if live and trouble else [])],
         "buttons": _buttons(job),
-        "live": job.state in ("waiting", "running", "interrupted"),
+        "live": live,
     }
 
 

@@ -1,5 +1,6 @@
 """The worker as a process of its own, killed for real."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from retrieval.jobs import queue, running, worker
 from retrieval.jobs.plan import Selection
 from retrieval.jobs.queue import Progress
 from retrieval.jobs.running import Outcome
+from retrieval.page import jobs_tab
 from retrieval.roots import Roots, environment_of
 
 CHEAP = Selection(datasets=("phantoms",), sizes=(64,), encoders=("pixels",), protocols=("cosine",))
@@ -254,6 +256,45 @@ def test_a_worker_whose_gpu_is_lost_says_so_and_leaves_the_next_job_to_another(r
     failed = queue.find(job.id, roots)
     assert (failed.state, failed.progress.errors) == ("failed", ("The GPU was lost. Run the same again.",))
     assert state(other.id, roots) == "waiting"
+
+
+@pytest.mark.parametrize("full_when", ["from the beginning", "in the middle"])
+def test_on_a_full_disk_it_waits_with_its_last_word_and_the_page_says_why(roots, monkeypatch, full_when):
+    monkeypatch.setattr(worker, "AGAIN_AFTER", 0.05)
+    monkeypatch.setattr(queue, "SILENT", 0.0)
+    full, write, check = threading.Event(), os.write, embedding.check_finite
+
+    def write_if_there_is_room(descriptor, data):
+        if full.is_set():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data)
+
+    def fill(*args):
+        check(*args)
+        full.set()
+
+    monkeypatch.setattr(embedding, "check_finite", fill)
+    monkeypatch.setattr(os, "write", write_if_there_is_room)
+    job = queue.add(CHEAP, roots, title="Cheap")
+    if full_when == "from the beginning":
+        full.set()
+    working = threading.Thread(target=worker.do, args=(job, roots))
+    working.start()
+    try:
+        until(full.is_set)
+        until(lambda: jobs_tab.documents(roots)[0]["errors"])
+        (shown,) = jobs_tab.documents(roots)
+        assert shown["errors"][0].startswith("The cache cannot be written, so that this job does not get on. ")
+        assert "there is no room left" in shown["errors"][0]
+        assert shown["state"] == ("waiting" if full_when == "from the beginning" else "interrupted")  # no lock is held
+        working.join(1)
+        assert working.is_alive()
+    finally:
+        full.clear()
+        working.join(60)
+    failed = queue.find(job.id, roots)
+    assert failed.state == "failed" and "there is no room left" in failed.progress.errors[0]
+    assert jobs_tab.documents(roots)[0]["errors"] == list(failed.progress.errors)
 
 
 def test_who_only_asks_whether_a_worker_lives_keeps_none_from_starting(roots):
