@@ -1,5 +1,8 @@
 """`precompute`: every embedding, neighbour list and metric table of a selection, listed, then computed."""
 
+import contextlib
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -81,16 +84,34 @@ def _run(selection: Selection, entries: tuple[Entry, ...], roots: Roots, first: 
     """On several devices first, where there are several; what is left then, on the first that still works."""
     before = [entry.cell for entry in entries if entry.state != "done"]
     try:
-        if others:
-            run_on((first, *others), selection, roots, say=lambda line: typer.echo(line, err=True))
-            first = devices.usable((first, *others))
-            entries = plan(selection, roots, device=first)
-        outcome = run(entries, roots, device=first, report=steps_on_stderr())
+        with _ended_as_by_ctrl_c():
+            if others:
+                run_on((first, *others), selection, roots, say=lambda line: typer.echo(line, err=True))
+                first = devices.usable((first, *others))
+                entries = plan(selection, roots, device=first)
+            outcome = run(entries, roots, device=first, report=steps_on_stderr())
     except KeyboardInterrupt as stop:
         typer.echo("\nStopped. What is finished is kept; the same command goes on from there.", err=True)
         raise typer.Exit(_INTERRUPTED) from stop
     elsewhere = tuple(entry.cell for entry in entries if entry.state == "done" and entry.cell in before)
     return replace(outcome, done=(*elsewhere, *outcome.done))
+
+
+@contextlib.contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Within, who asks this process to end, or closes its terminal, ends those that it started too.
+
+    What the caller has switched off, as nohup does, stays so.
+    """
+    asked = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {one: signal.getsignal(one) for one in asked if signal.getsignal(one) is signal.SIG_DFL}
+    for one in before:
+        signal.signal(one, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _selection(datasets: str, sizes: str, encoders: str, protocols: str, *, study: bool) -> Selection:

@@ -1,9 +1,10 @@
 """Several devices of one machine at work on the same cells: one process each, which share them by their locks."""
 
-import signal
+import contextlib
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from retrieval.jobs.plan import Selection
@@ -16,27 +17,24 @@ def run_on(devices: Sequence[str], selection: Selection, roots: Roots, *, say: C
     """Let a process for each device compute what it can of a selection; return when all have ended, however they did.
 
     A cell that one is at work on is left to it by the others; what a process that died had begun is for whoever plans
-    the same selection next. `say` gets what they say, a line at a time, each with its device before it. An exception
-    (Ctrl-C) asks all of them to stop.
+    the same selection next. `say` gets what they say, a line at a time, each with its device before it, and a sentence
+    where one did not do all that it was asked for. An exception (Ctrl-C) ends all of them before it is passed on.
     """
-    processes = [_started(device, selection, roots) for device in devices]
-    listeners = [
-        threading.Thread(target=_relay, args=(process, f"{device}: ", say), daemon=True)
-        for device, process in zip(devices, processes, strict=True)
-    ]
-    for listener in listeners:
-        listener.start()
+    processes: list[subprocess.Popen[str]] = []
     try:
+        for device in devices:
+            processes.append(_started(device, selection, roots))
+        listeners = [_listener(device, process, say) for device, process in zip(devices, processes, strict=True)]
         for process in processes:
             process.wait()
     except BaseException:
-        for process in processes:
-            process.send_signal(signal.SIGINT)
-        for process in processes:
-            process.wait(STOPPED)
+        _end(processes)
         raise
     for listener in listeners:
         listener.join()
+    for device, process in zip(devices, processes, strict=True):
+        if process.returncode:
+            say(f"{device}: {_ended(process.returncode)} What it left is tried once more.")
 
 
 def _started(device: str, selection: Selection, roots: Roots) -> subprocess.Popen[str]:
@@ -51,6 +49,35 @@ def _started(device: str, selection: Selection, roots: Roots) -> subprocess.Pope
         text=True,
         start_new_session=True,  # so that Ctrl-C comes once, from here
     )
+
+
+def _end(processes: Sequence[subprocess.Popen[str]]) -> None:
+    """Ask processes to stop, as a shell would that closes, and kill those that have not in time."""
+    try:
+        for process in processes:
+            process.terminate()
+        until = time.monotonic() + STOPPED
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, until - time.monotonic()))
+    finally:  # a second Ctrl-C does not wait for them
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+
+
+def _ended(code: int) -> str:
+    """What the exit code of a process that did not do all says of it; below 0 it is a signal's number."""
+    if code == 1:  # it said no to some cells
+        return "Some cells were not computed."
+    return f"The process was ended by signal {-code}." if code < 0 else f"The process ended with code {code}."
+
+
+def _listener(device: str, process: subprocess.Popen[str], say: Callable[[str], None]) -> threading.Thread:
+    thread = threading.Thread(target=_relay, args=(process, f"{device}: ", say), daemon=True)
+    thread.start()
+    return thread
 
 
 def _joined(values: Sequence[object]) -> str:

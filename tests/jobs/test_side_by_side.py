@@ -1,5 +1,8 @@
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ from retrieval.jobs import manifests
 from retrieval.jobs.plan import Selection, plan
 from retrieval.jobs.running import run
 from retrieval.jobs.side_by_side import run_on
+from retrieval.roots import environment_of
 
 CHEAP = Selection(("phantoms",), (), ("pixels", "histogram"), ("paper", "cosine"))
 
@@ -60,8 +64,10 @@ def test_two_processes_share_the_cells(empty_roots, meeting):
 
 def test_what_a_process_that_was_killed_had_begun_is_done_by_whoever_comes_next(empty_roots):
     killed: list[int] = []
+    said: list[str] = []
 
     def kill(line: str) -> None:
+        said.append(line)
         children = [int(word) for task in Path("/proc/self/task").iterdir() for word in _text(task).split()]
         ours = [pid for pid in children if b"precompute" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         if not killed and ours:
@@ -70,10 +76,55 @@ def test_what_a_process_that_was_killed_had_begun_is_done_by_whoever_comes_next(
 
     run_on(("cpu",), CHEAP, empty_roots, say=kill)
     assert killed
+    assert said[-1] == "cpu: The process was ended by signal 9. What it left is tried once more."
     (manifest,) = manifests.read_all(empty_roots)
     assert manifest["ended"] == ""
     run(plan(CHEAP, empty_roots), empty_roots, report=lambda step: None)
     assert _states(CHEAP, empty_roots) == ["done"] * 4
+
+
+HELD = """
+import os, sys, time
+from pathlib import Path
+from retrieval.embeddings import embedding
+from retrieval.jobs import side_by_side
+
+side_by_side.STOPPED = float(os.environ["STOPPED"])
+
+def check_finite(spec, vectors, what):
+    (Path(os.environ["MEETING"]) / str(os.getpid())).touch()
+    while True:
+        try:
+            time.sleep(0.1)
+        except KeyboardInterrupt:
+            if side_by_side.STOPPED > 10:
+                raise
+
+embedding.check_finite = check_finite
+"""  # with little time to stop in, it takes no notice of being asked to
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize(("by", "seconds"), [(signal.SIGTERM, "1"), (signal.SIGHUP, "60")])
+def test_who_is_asked_to_end_ends_the_processes_that_it_started(empty_roots, meeting, monkeypatch, by, seconds):
+    (meeting.parent / "code" / "sitecustomize.py").write_text(HELD)
+    monkeypatch.setenv("STOPPED", seconds)
+    words = ["--datasets", "phantoms", "--encoders", "pixels,histogram", "--device", "cpu,cpu"]
+    command = [sys.executable, "-m", "retrieval", "precompute", *words]
+    parent = subprocess.Popen(command, env=environment_of(empty_roots), stderr=subprocess.PIPE, text=True)
+    try:
+        end = time.monotonic() + 120
+        while len(list(meeting.iterdir())) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        children = [int(path.name) for path in meeting.iterdir()]
+        parent.send_signal(by)
+        _, said = parent.communicate(timeout=60)
+    finally:
+        parent.kill()
+    assert len(children) == 2 and parent.pid not in children
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert parent.returncode == 130
+    assert "Stopped. What is finished is kept" in said and "Traceback" not in said
 
 
 def _text(task: Path) -> str:
