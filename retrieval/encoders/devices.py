@@ -1,12 +1,13 @@
 """Where networks run: the CPU, or NVIDIA's GPUs. Torch is asked only where there is a sign of one."""
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from retrieval.encoders import memory
+from retrieval.encoders import control_groups, memory
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import Unavailable
 
@@ -30,10 +31,29 @@ def named(device: str) -> tuple[str, ...]:
     return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count())) or ("cpu",)
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)  # Linux has it
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
+def cores(root: Path = Path("/")) -> int:
+    """Processor cores that this process may use: those it may run on, or fewer where a control group gives less time.
+
+    `root` is where the system's own files lie. A part of a core counts as one.
+    """
+    quota = control_groups.settings(root, "cpu", "cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")
+    limits = [math.ceil(int(words[0]) / int(words[1])) for words in quota if _is_limit(words)]
+    return max(1, min([len(_allowed()), *limits]))
+
+
+def shares(processes: int) -> list[set[int]]:
+    """The cores for each of several processes that are to have together what this one has; see `shared_out`."""
+    return shared_out(_allowed(), processes, most=cores())
+
+
+def shared_out(allowed: Sequence[int], processes: int, *, most: int) -> list[set[int]]:
+    """Cores for each of several processes: neighbours, of its own where there are enough, all together `most`.
+
+    At least one each.
+    """
+    each = max(1, min(most, len(allowed)) // processes)
+    starts = [number * len(allowed) // processes for number in range(processes)]
+    return [set(allowed[start : start + each]) for start in starts]
 
 
 def overlap(device: str) -> tuple[int, int]:
@@ -67,6 +87,8 @@ def ready(device: str) -> str:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse on a busy machine
     import torch
 
+    if torch.get_num_threads() > cores():  # it does not know of control groups
+        torch.set_num_threads(cores())
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     if device == "auto":
@@ -102,6 +124,17 @@ def lost(device: str) -> Lost | None:
     except RuntimeError as error:
         return None if memory.is_out_of_memory(error) else _gone(error)
     return None
+
+
+def _allowed() -> list[int]:
+    """The numbers of the cores that this process may run on."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
+
+
+def _is_limit(words: Sequence[str]) -> bool:
+    """Whether these are microseconds of work in so many of a period, not `max` or -1, which stand for no limit."""
+    return len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]) > 0
 
 
 def _gone(error: RuntimeError) -> Lost:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from retrieval.encoders import control_groups
 from retrieval.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -79,25 +80,9 @@ def _installed() -> int:
 
 
 def _limits(root: Path) -> list[int]:
-    """What the control groups around this process allow: its own and every one above it."""
-    groups = root / "sys/fs/cgroup"
-    named = [line.split(":", 2) for line in _text(root / "proc/self/cgroup").splitlines()]
-    own = [(controllers, path.strip("/")) for _, controllers, path in (line for line in named if len(line) == 3)]
-    files = [groups / "memory.max", groups / "memory/memory.limit_in_bytes"]
-    for controllers, path in own:
-        home, name = (groups, "memory.max") if not controllers else (groups / "memory", "memory.limit_in_bytes")
-        folder = home / path
-        files += [place / name for place in (folder, *folder.parents) if place.is_relative_to(home)]
-    said = (_text(file).strip() for file in files)
-    return [int(limit) for limit in said if limit.isdigit()] or [_installed()]
-
-
-def _text(path: Path) -> str:
-    """What stands in a file of the system's; nothing where it has none or does not show it."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
+    """What the control groups around this process allow: `memory.max` of the second version, the other of the first."""
+    said = control_groups.settings(root, "memory", "memory.max", "memory.limit_in_bytes")
+    return [int(word) for words in said for word in words if word.isdigit()] or [_installed()]
 
 
 def _gpu_memory(device: str) -> int:

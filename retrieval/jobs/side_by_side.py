@@ -1,12 +1,14 @@
 """Several devices of one machine at work on the same cells: one process each, which share them by their locks."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 
+from retrieval.encoders.devices import shares
 from retrieval.jobs.plan import Selection
 from retrieval.roots import SHIPPED, Roots, environment_of
 
@@ -16,14 +18,16 @@ STOPPED = 30.0  # seconds that a process has to end in after it was asked to
 def run_on(devices: Sequence[str], selection: Selection, roots: Roots, *, say: Callable[[str], None]) -> None:
     """Let a process for each device compute what it can of a selection; return when all have ended, however they did.
 
-    A cell that one is at work on is left to it by the others; what a process that died had begun is for whoever plans
-    the same selection next. `say` gets what they say, a line at a time, each with its device before it, and a sentence
-    where one did not do all that it was asked for. An exception (Ctrl-C) ends all of them before it is passed on.
+    They share the cores that this one may use. A cell that one is at work on is left to it by the others; what a
+    process that died had begun is for whoever plans the same selection next. `say` gets what they say, a line at a
+    time, each with its device before it, and a sentence where one did not do all that it was asked for. An exception
+    (Ctrl-C) ends all of them before it is passed on.
     """
     processes: list[subprocess.Popen[str]] = []
     try:
-        for device in devices:
+        for device, cores in zip(devices, shares(len(devices)), strict=True):
             processes.append(_started(device, selection, roots))
+            _keep_to(cores, processes[-1])
         listeners = [_listener(device, process, say) for device, process in zip(devices, processes, strict=True)]
         for process in processes:
             process.wait()
@@ -49,6 +53,13 @@ def _started(device: str, selection: Selection, roots: Roots) -> subprocess.Pope
         text=True,
         start_new_session=True,  # so that Ctrl-C comes once, from here
     )
+
+
+def _keep_to(cores: set[int], process: subprocess.Popen[str]) -> None:
+    """Let a process, and the threads that it will start, run on these cores alone, where the system can see to that."""
+    if hasattr(os, "sched_setaffinity"):
+        with contextlib.suppress(OSError):  # it has ended, or this is not allowed here
+            os.sched_setaffinity(process.pid, cores)
 
 
 def _end(processes: Sequence[subprocess.Popen[str]]) -> None:

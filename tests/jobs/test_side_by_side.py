@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from retrieval.encoders import devices
 from retrieval.jobs import manifests
 from retrieval.jobs.plan import Selection, plan
 from retrieval.jobs.running import run
@@ -28,7 +29,7 @@ from retrieval.embeddings import embedding
 real, met = embedding.check_finite, Path(os.environ["MEETING"])
 
 def check_finite(spec, vectors, what):
-    (met / f"{os.getpid()} {spec.name}").touch()
+    (met / f"{os.getpid()} {spec.name} {sorted(os.sched_getaffinity(0))}").touch()
     end = time.monotonic() + 120
     while len({path.name.split()[0] for path in met.iterdir()}) < 2 and time.monotonic() < end:
         time.sleep(0.01)
@@ -57,9 +58,11 @@ def test_two_processes_share_the_cells(empty_roots, meeting):
     assert any(line.startswith("cpu: Cell 1 of 4") for line in said)
     runs = list(manifests.read_all(empty_roots))
     assert all(one["ended"] == "whole" for one in runs)
-    embedded = [path.name.split() for path in meeting.iterdir()]
+    embedded = [path.name.split(maxsplit=2)[:2] for path in meeting.iterdir()]
     assert {int(process) for process, _ in embedded} == {one["process"] for one in runs} and len(runs) == 2
     assert {encoder for _, encoder in embedded} == {"pixels", "histogram"}
+    cores = {path.name.split(maxsplit=2)[2] for path in meeting.iterdir()}
+    assert cores == {str(sorted(share)) for share in devices.shares(2)}
 
 
 def test_what_a_process_that_was_killed_had_begun_is_done_by_whoever_comes_next(empty_roots):
