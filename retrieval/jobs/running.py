@@ -18,6 +18,7 @@ from retrieval.evaluation import evaluate, sides_of, unrankable
 from retrieval.jobs import manifests
 from retrieval.jobs.manifests import Line, Manifest
 from retrieval.jobs.plan import Entry
+from retrieval.results import Result
 from retrieval.roots import Roots
 from retrieval.search import prepare
 
@@ -101,7 +102,8 @@ class _Work:
     embedded: dict[Cell, float] = field(default_factory=dict)  # what was, and the seconds that it took of the whole
 
     def __post_init__(self) -> None:
-        self.manifest: Manifest = manifests.begin(self.roots, device=self.device)
+        keys = [entry.cell.key for entry in self.entries]
+        self.manifest: Manifest = manifests.begin(self.roots, device=self.device, cells=keys)
         self.whole = sum(entry.seconds for entry in self.entries)
         self.manifest.write(())
 
@@ -109,13 +111,13 @@ class _Work:
         """Compute one entry; whether it is settled, done or failed: not where another process holds what it needs."""
         began = self.cell_began = time.monotonic()
         self.cell_share, shared = 0.0, 0.0
-        state, refused = "done", None
+        state, refused, made = "done", None, None
         try:
             with memory.refusals(_title(entry.cell)):
                 self._tell(entry, "Reading data and weights.", 0.0)
                 shared = self._embed_together(entry)
                 compute = evaluate if unrankable(entry.cell) is None else prepare
-                compute(entry.cell, self.roots, device=self.device, progress=partial(self._tell, entry))
+                made = compute(entry.cell, self.roots, device=self.device, progress=partial(self._tell, entry))
             self.done.append(entry.cell)
         except Busy:
             state = "busy"
@@ -126,7 +128,7 @@ class _Work:
             self.failed.append((entry.cell, refused.message, refused.remedy))
         self.past += self._left_of(entry) if again or state != "busy" else 0.0
         spent = time.monotonic() - began - shared + self.embedded.get(entry.cell, 0.0)
-        self._note(entry, state, spent, str(refused or ""))
+        self._note(entry, state, spent, str(refused or ""), made)
         if isinstance(refused, devices.Lost):
             raise refused
         return state != "busy"
@@ -176,9 +178,10 @@ class _Work:
         """Estimated seconds of an entry, without what was embedded with others."""
         return entry.seconds - (entry.embedding if entry.cell in self.embedded else 0.0)
 
-    def _note(self, entry: Entry, state: str, seconds: float, error: str) -> None:
+    def _note(self, entry: Entry, state: str, seconds: float, error: str, made: Result | None) -> None:
         rate = round(entry.pictures / seconds, 3) if state == "done" and entry.pictures and seconds else None
-        line = Line(entry.cell.key, state, round(seconds, 3), entry.pictures, rate, error, entry.estimated)
+        by = manifests.made_by(made) if made is not None else {}
+        line = Line(entry.cell.key, state, round(seconds, 3), entry.pictures, rate, error, entry.estimated, by)
         self.lines[entry.cell] = line
         self.manifest.write(tuple(self.lines.values()))
 

@@ -82,6 +82,29 @@ def test_a_manifest_says_what_ran(empty_roots):
     assert [line["state"] for line in manifest["cells"]] == ["done"] * 4
     assert manifest["cells"][0]["pictures"] > 0
     assert manifest["host"] and manifest["versions"]["numpy"]
+    keys = [line["cell"] for line in manifest["cells"]]
+    assert manifest["asked"] == {"device": "auto", "cells": keys}
+    assert manifest["begun"] <= manifest["until"]
+    (result,) = [one for one in evaluation.current_results(empty_roots) if one.cell.key == keys[0]]
+    assert manifest["cells"][0]["by"] == {
+        "data": result.data,
+        "weights": result.weights,
+        "runtime": "numpy",
+        "device": "cpu",
+        "batch": 64,
+        "precision": "fp32",
+    }
+
+
+def test_of_a_run_that_found_all_in_other_hands_or_nothing_to_do_no_manifest_stays(empty_roots):
+    entries = plan(replace(SELECTION, encoders=("pixels",)), empty_roots)
+    (first, *_) = entries
+    key = embedding.key_of(first.cell.data, 64, "train", first.cell.spec)
+    with artifacts.lock(empty_roots.cache / f"{key}.lock", what="it"):
+        outcome = run(entries, empty_roots, report=lambda step: None)
+    assert len(outcome.busy) == 2
+    run((), empty_roots, report=lambda step: None)
+    assert list(manifests.read_all(empty_roots)) == []
 
 
 def test_a_cell_that_fails_does_not_hold_up_the_others(empty_roots, monkeypatch):
