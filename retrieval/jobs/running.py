@@ -150,11 +150,13 @@ class _Work:
             return 0.0
         began, self.together = time.monotonic(), mates
         data, size, specs = entry.cell.data, entry.cell.size, [mate.cell.spec for mate in mates]
-        for side in reversed(sides_of(entry.cell)):
-            told = partial(self._tell, entry)
-            embed_together(data, size, side, specs, self.roots, device=self.device, progress=told)
+        try:
+            for side in reversed(sides_of(entry.cell)):
+                told = partial(self._tell, entry)
+                embed_together(data, size, side, specs, self.roots, device=self.device, progress=told)
+        finally:
+            self.together = ()
         took, whole = time.monotonic() - began, sum(mate.embedding for mate in mates)
-        self.together = ()
         self.past += whole
         self.embedded |= {mate.cell: took * mate.embedding / whole if whole else 0.0 for mate in mates}
         return took
