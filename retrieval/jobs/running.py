@@ -206,14 +206,19 @@ class _Work:
 
 
 def _refusal(error: Exception, cell: Cell, device: str) -> RetrievalError:
-    """What to say of a cell that failed; of what has no sentence of its own the log has all."""
-    if isinstance(error, RetrievalError):
-        return error
-    log.error("%s failed.", cell.key, exc_info=error)
+    """What to say of a cell that failed; of what is no cell's own the log has all."""
+    refused = error if isinstance(error, RetrievalError) else _unforeseen(error, cell, device)
+    if refused is not error or isinstance(error, devices.Lost):
+        log.error("%s: %s", cell.key, refused, exc_info=error)
+    return refused
+
+
+def _unforeseen(error: Exception, cell: Cell, device: str) -> RetrievalError:
+    what = _title(cell)
     if isinstance(error, OSError):
-        said = f"A file cannot be read or written for {_title(cell)}: {error.strerror or error}."
+        said = f"A file cannot be read or written for {what}: {error.strerror or error}."
         return Unavailable(said, remedy="Make room or allow access, then run it again.")
-    said = f"{_title(cell)} could not be computed: something went wrong within the product ({type(error).__name__})."
+    said = f"{what} could not be computed, by an error that was not foreseen ({type(error).__name__})."
     remedy = "The log says what it was. Run it again; if it fails again, report it with the log."
     return devices.lost(device) or Unavailable(said, remedy=remedy)
 

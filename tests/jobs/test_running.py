@@ -179,8 +179,8 @@ def test_a_cell_that_fails_as_nobody_foresaw_does_not_hold_up_the_others(empty_r
     assert [cell.encoder for cell, _, _ in outcome.failed] == ["pixels", "pixels"]
     _, message, remedy = outcome.failed[0]
     assert message == (
-        "Raw pixels (baseline) on Phantoms (synthetic) could not be computed: "
-        "something went wrong within the product (RuntimeError)."
+        "Raw pixels (baseline) on Phantoms (synthetic) could not be computed, "
+        "by an error that was not foreseen (RuntimeError)."
     )
     assert remedy.startswith("The log says what it was.")
     assert "Traceback" in caplog.text and "unspecified launch failure" in caplog.text
@@ -206,7 +206,7 @@ GONE = devices.Lost("The GPU was lost.", remedy="Run the same again.")
 
 
 @pytest.mark.parametrize("encoders", [("pixels", "histogram"), ("pixels",)], ids=["together", "alone"])
-def test_a_lost_gpu_ends_the_run_before_another_cell_is_tried_on_it(empty_roots, broken, monkeypatch, encoders):
+def test_a_lost_gpu_ends_the_run_before_another_cell_is_tried_on_it(empty_roots, broken, monkeypatch, caplog, encoders):
     monkeypatch.setattr(devices, "lost", lambda device: GONE if device == "cuda:0" else None)
     monkeypatch.setattr(devices, "on_cpu", lambda device: True)  # so that there is room for both
     steps: list[Step] = []
@@ -214,6 +214,7 @@ def test_a_lost_gpu_ends_the_run_before_another_cell_is_tried_on_it(empty_roots,
     with pytest.raises(devices.Lost):
         run(entries, empty_roots, device="cuda:0", report=steps.append)
     assert {step.number for step in steps} == {1}
+    assert str(GONE) in caplog.text and "unspecified launch failure" in caplog.text
     (manifest,) = manifests.read_all(empty_roots)
     assert manifest["ended"] == "stopped (Lost)"
     assert [(line["state"], line["error"]) for line in manifest["cells"]] == [("failed", str(GONE))]
