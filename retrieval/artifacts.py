@@ -166,7 +166,7 @@ def read_json(path: Path) -> Any | None:
     """The document at `path`; None where there is none, or where it is damaged (which is logged)."""
     try:
         return json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, OSError, RecursionError) as error:
         log.warning("%s is damaged (%s) and will be made again.", path, error)
@@ -176,6 +176,14 @@ def read_json(path: Path) -> Any | None:
 def write_sealed(path: Path, document: Mapping[str, Any], *, private: bool = False) -> None:
     """Write a JSON document that will be trusted, atomically and with a checksum over all of it."""
     write_json(path, {**document, "checksum": fingerprint(document=document)}, private=private)
+
+
+def remember(path: Path, document: Mapping[str, Any]) -> None:
+    """As `write_sealed`, of what can be found out anew each time: nothing happens where nothing can be written."""
+    try:
+        write_sealed(path, document)
+    except (OSError, Unavailable) as error:
+        log.info("%s is not remembered: %s", path.name, error)
 
 
 def read_sealed(path: Path) -> dict[str, Any] | None:
