@@ -35,7 +35,7 @@ def serve(roots: Roots, *, host: str | None = None, port: int | None = None) -> 
         Unavailable: Nobody can listen there.
     """
     port = wanted_port() if port is None else port
-    _check_address(host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1", port)
+    _check_address(wanted_host() if host is None else host, port)
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     from retrieval.page.desk import Desk, start_cell
@@ -61,6 +61,11 @@ def wanted_port(environ: Mapping[str, str] = os.environ) -> int:
     return int(named) if named.isdecimal() else PORT
 
 
+def wanted_host(environ: Mapping[str, str] = os.environ) -> str:
+    """The address that the environment asks to listen on, as Gradio reads it, else this machine's own."""
+    return environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+
+
 def _check_address(host: str, port: int) -> None:
     """Asked before anything is loaded: Gradio would say it late, and not why."""
     try:
@@ -68,7 +73,7 @@ def _check_address(host: str, port: int) -> None:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             if os.name != "nt":  # as servers do: a port whose last connections are only dying is free
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+            probe.bind((address[0], port, *address[2:]))  # an address has the port cut to 16 bits
     except (OSError, OverflowError) as error:
         raise Unavailable(
             f"The page cannot be served at {host}, port {port}: {getattr(error, 'strerror', None) or error}.",
