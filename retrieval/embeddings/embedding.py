@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -190,14 +191,14 @@ class _Making:
 def _make(making: _Making) -> Iterator[None]:
     """Every shard in turn, then all as one file."""
     encoder, roots = making.encoder, making.roots
-    shards: list[artifacts.Artifact] = []
-    for shard in _shards_of(making):
-        shards.append(shard)
+    shards: list[Mapping[str, Any]] = []
+    for meta in _shards_of(making):
+        shards.append(meta)
         yield None
-    arrays: dict[str, np.ndarray | artifacts.Rows] = {"vectors": _joined(making, shards)}
-    batches = [shard.meta.get("batch", len(making.split)) for shard in shards]
+    arrays: dict[str, np.ndarray | artifacts.Rows] = {"vectors": _joined(making)}
+    batches = [meta.get("batch", len(making.split)) for meta in shards]
     usual = making.kept.meta.get("batch") if making.kept else None
-    parts = [*([making.kept.meta] if making.kept else []), *(shard.meta for shard in shards)]
+    parts = [*([making.kept.meta] if making.kept else []), *shards]
     meta = {**origins.of_parts(encoder, parts), "batch": min(batches, default=usual)}
     if making.whole.dataset.own is not None:
         arrays["digests"] = reuse.digests_of(making.whole)
@@ -207,34 +208,41 @@ def _make(making: _Making) -> Iterator[None]:
     shutil.rmtree(_shards(roots, making.key), ignore_errors=True)
 
 
-def _joined(making: _Making, shards: list[artifacts.Artifact]) -> artifacts.Rows:
+def _joined(making: _Making) -> artifacts.Rows:
     """The vectors of the shards, and among them those that were kept."""
-    vectors = [shard.arrays["vectors"] for shard in shards]
+    vectors = _vectors(making)
     if making.kept is not None:
         return making.kept.joined(vectors)
-    return artifacts.Rows((len(making.split), *vectors[0].shape[1:]), np.dtype(np.float32), vectors)
+    first = next(vectors)
+    return artifacts.Rows((len(making.split), *first.shape[1:]), np.dtype(np.float32), chain([first], vectors))
 
 
-def _shards_of(making: _Making) -> Iterator[artifacts.Artifact]:
-    """The shards, memory-mapped: as an earlier run left them, else embedded now, in the batches of the one before.
+def _vectors(making: _Making) -> Iterator[np.ndarray]:
+    """The vectors of each shard, opened when it is asked for: a process may not open as many files as there are."""
+    for start, stop in _bounds(making.split.dataset, len(making.split)):
+        yield _read_back(making, start, stop).arrays["vectors"]
+
+
+def _shards_of(making: _Making) -> Iterator[Mapping[str, Any]]:
+    """What is recorded of each shard: as an earlier run left it, else embedded now, in the batches of the one before.
 
     So a run that is taken up goes on in the batches that it was begun in, and memory that was too small once is not
     tried again; only the first shard of all looks for the best size.
     """
     split = making.split
     bounds = _bounds(split.dataset, len(split))
-    found = {start: _stored_shard(making, start, stop) for start, stop in bounds}
-    batch = next((_batch(shard, making.encoder) for shard in found.values() if shard is not None), None)
+    found = {start: shard.meta for start, stop in bounds if (shard := _stored_shard(making, start, stop)) is not None}
+    batch = next((_batch(meta, making.encoder) for meta in found.values()), None)
     for start, stop in bounds:
         tick = _tick(making.progress, making.encoder, split, start, stop)
-        shard = found.pop(start)
-        if shard is None:
+        meta = found.get(start)
+        if meta is None:
             batch = batch or _first_batch(making)
-            shard = _embedded_shard(making, start, stop, batch, tick)
-        batch = _batch(shard, making.encoder) or batch
+            meta = _embedded_shard(making, start, stop, batch, tick)
+        batch = _batch(meta, making.encoder) or batch
         pipeline.give_back(split.images)
         tick(1.0)
-        yield shard
+        yield meta
 
 
 def _bounds(dataset: Dataset, count: int) -> list[tuple[int, int]]:
@@ -250,9 +258,9 @@ def _first_batch(making: _Making) -> int:
     return pipeline.batch_for(encoder, _seen_side(split, encoder.spec), count=_pictures(split))
 
 
-def _batch(shard: artifacts.Artifact, encoder: Encoder) -> int | None:
+def _batch(meta: Mapping[str, Any], encoder: Encoder) -> int | None:
     """The batch that a shard was made in, if it was made as this encoder would: on such a device, by such a runtime."""
-    return shard.meta.get("batch") if shard.meta.get("ran") == origins.ran(encoder) else None
+    return meta.get("batch") if meta.get("ran") == origins.ran(encoder) else None
 
 
 def _tidy(roots: Roots, key: str, what: str) -> None:
@@ -283,8 +291,16 @@ def _stored_shard(making: _Making, start: int, stop: int) -> artifacts.Artifact 
     return artifacts.load((making.roots.cache,), key, fingerprint=mark)
 
 
-def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Tick) -> artifacts.Artifact:
-    """The vectors of items start to stop, embedded now, written and read back."""
+def _read_back(making: _Making, start: int, stop: int) -> artifacts.Artifact:
+    """As `_stored_shard`, of a shard that this run has found or written."""
+    found = _stored_shard(making, start, stop)
+    if found is None:
+        raise RuntimeError(f"{_shard_key(making.key, start)} was written but cannot be read back")
+    return found
+
+
+def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Tick) -> Mapping[str, Any]:
+    """Embed items start to stop, write their vectors and read them back; what is recorded of them."""
     batches: list[int] = []
     embed_items = embed_volumes if making.split.dataset.ndim == 3 else embed_pictures
     items, seen = making.split.images[start:stop], making.shared.at(start) if making.shared else None
@@ -293,10 +309,7 @@ def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Ti
     meta = {"ran": origins.ran(making.encoder), **({"batch": min(batches)} if batches else {})}
     key, mark = _address(making, start, stop)
     artifacts.save(making.roots.cache, key, arrays={"vectors": vectors}, fingerprint=mark, meta=meta)
-    found = _stored_shard(making, start, stop)
-    if found is None:
-        raise RuntimeError(f"{key} was written but cannot be read back")
-    return found
+    return _read_back(making, start, stop).meta
 
 
 def _address(making: _Making, start: int, stop: int) -> tuple[str, str]:

@@ -4,7 +4,7 @@ Embeddings of a collection keep, beside each vector, the digest of the picture t
 changed, its stored Embeddings are stale as a whole, but the vector of a picture depends on that picture alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,12 +38,12 @@ class Kept:
         missing = np.flatnonzero(self.places < 0)
         return replace(split, images=split.images[missing], labels=split.labels[missing])
 
-    def joined(self, made: Sequence[np.ndarray]) -> artifacts.Rows:
+    def joined(self, made: Iterable[np.ndarray]) -> artifacts.Rows:
         """All vectors in the split's order: the stored ones, and those that were `made` of the rest, in order."""
         shape = (len(self.places), *self.vectors.shape[1:])
         return artifacts.Rows(shape, np.dtype(np.float32), self._blocks(made))
 
-    def _blocks(self, made: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    def _blocks(self, made: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         new = (row for vectors in made for row in vectors)
         for start in range(0, len(self.places), BLOCK):
             places = self.places[start : start + BLOCK]

@@ -240,6 +240,35 @@ def interrupted(roots: Roots, at: float = 0.0) -> Path:
     return shard
 
 
+FEW_FILES = """
+import resource, sys
+from pathlib import Path
+from retrieval.datasets.catalogue import find_dataset
+from retrieval.embeddings import embedding
+from retrieval.embeddings.together import embed_together
+from retrieval.encoders.catalogue import find_encoder
+from retrieval.roots import Roots
+
+embedding.PICTURES_IN_SHARD = 2
+cache = Path(sys.argv[1])
+roots = Roots(data=(), weights=None, precomputed=cache / "nothing", cache=cache)
+dataset, specs = find_dataset("phantoms"), [find_encoder(name) for name in ("pixels", "histogram")]
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]),) * 2)
+embed_together(dataset, 64, "test", specs, roots)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sets no limits on a process")
+def test_more_shards_than_a_process_may_open_files(tmp_path: Path):
+    """Two encoders make 75 shards each, and 64 files are kept open for whoever asks for them again."""
+    environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", FEW_FILES, str(tmp_path), "112"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr == ""
+    home = tmp_path / "embeddings" / "phantoms" / "64"
+    assert {path.parent.name for path in home.glob("*/test.json")} == {"pixels", "histogram"}
+
+
 @pytest.mark.usefixtures("fifties")
 @pytest.mark.parametrize("damage", ["altered", "cut", "gone", "manifest cut", "manifest gone"])
 def test_a_damaged_shard_is_made_again(damage: str, empty_roots: Roots, counted: list[int]):
