@@ -160,7 +160,7 @@ def _kept(split: Split, spec: EncoderSpec, weights: Weights, key: str, roots: Ro
     """Of a collection, the vectors that are there of pictures that have not changed."""
     if split.dataset.own is None:
         return None
-    return reuse.find(split, _context(split, spec, weights.digest), key, roots)
+    return reuse.find(split, _context(split, spec, weights.digest), (key, _aside(key)), roots)
 
 
 def _context(split: Split, spec: EncoderSpec, weights_digest: str) -> str:
@@ -197,13 +197,16 @@ def _make(making: _Making) -> Iterator[None]:
         yield None
     arrays: dict[str, np.ndarray | artifacts.Rows] = {"vectors": _joined(making)}
     batches = [meta.get("batch", len(making.split)) for meta in shards]
-    usual = making.kept.meta.get("batch") if making.kept else None
-    parts = [*([making.kept.meta] if making.kept else []), *shards]
+    kept = [making.kept.stored.meta] if making.kept else []
+    usual = kept[0].get("batch") if kept else None
+    parts = [*kept, *shards]
     meta = {**origins.of_parts(encoder, parts), "batch": min(batches, default=usual)}
     if making.whole.dataset.own is not None:
         arrays["digests"] = reuse.digests_of(making.whole)
         meta |= {"context": _context(making.whole, encoder.spec, encoder.weights_digest)}
         meta |= {"embedded": len(making.split), "kept": len(making.whole) - len(making.split)}
+    if making.kept is not None:
+        making.kept.set_aside(_aside(making.key), roots)
     artifacts.save(roots.cache, making.key, arrays=arrays, fingerprint=making.mark, meta=meta)
     shutil.rmtree(_shards(roots, making.key), ignore_errors=True)
 
@@ -314,12 +317,17 @@ def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Ti
 
 def _address(making: _Making, start: int, stop: int) -> tuple[str, str]:
     """Key and fingerprint of a shard; with what is kept, others are left to embed."""
-    beside = {} if making.kept is None else {"kept": making.kept.fingerprint}
+    beside = {} if making.kept is None else {"kept": making.kept.stored.fingerprint}
     return _shard_key(making.key, start), _shard_mark(making.mark, start, stop, **beside)
 
 
 def _shard_key(key: str, start: int) -> str:
     return f"{key}.shards/{start:08d}"
+
+
+def _aside(key: str) -> str:
+    """Where, among the shards, the Embeddings lie that are being replaced."""
+    return f"{key}.shards/kept"
 
 
 def _shard_mark(mark: str, start: int, stop: int, **beside: str) -> str:
