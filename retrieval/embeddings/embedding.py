@@ -14,7 +14,7 @@ from retrieval import artifacts
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import Dataset, Split, SplitName
 from retrieval.embeddings import origins, pipeline, reuse, shapes
-from retrieval.embeddings.keys import fingerprint_of, key_of
+from retrieval.embeddings.keys import aside_key, fingerprint_of, key_of, shard_key
 from retrieval.embeddings.pipeline import Tick
 from retrieval.embeddings.reuse import Kept
 from retrieval.embeddings.seen import Shared
@@ -44,7 +44,7 @@ class Embeddings:
         fingerprint: Of data, weights and pixels.
         verified: Whether data and weights are both the known ones.
         meta: Versions and date of the run that finished them, runtime and device (of all runs that made some, as in
-            `cuda and cpu`); nothing that differs between two runs of one day.
+            `cuda and cpu`), `batch` as in `origins.in_batches`; nothing that differs between two runs of one day.
     """
 
     vectors: np.ndarray
@@ -132,7 +132,7 @@ def shards(dataset: Dataset, split_name: str, key: str, mark: str) -> dict[str, 
     Not of a collection, where they depend on what was kept besides.
     """
     bounds = _bounds(dataset, dataset.counts[split_name])
-    return {_shard_key(key, start): _shard_mark(mark, start, stop) for start, stop in bounds}
+    return {shard_key(key, start): _shard_mark(mark, start, stop) for start, stop in bounds}
 
 
 def _encoder(split: Split, spec: EncoderSpec, roots: Roots, device: str) -> Encoder:
@@ -160,7 +160,7 @@ def _kept(split: Split, spec: EncoderSpec, weights: Weights, key: str, roots: Ro
     """Of a collection, the vectors that are there of pictures that have not changed."""
     if split.dataset.own is None:
         return None
-    return reuse.find(split, _context(split, spec, weights.digest), (key, _aside(key)), roots)
+    return reuse.find(split, _context(split, spec, weights.digest), (key, aside_key(key)), roots)
 
 
 def _context(split: Split, spec: EncoderSpec, weights_digest: str) -> str:
@@ -190,25 +190,33 @@ class _Making:
 
 def _make(making: _Making) -> Iterator[None]:
     """Every shard in turn, then all as one file."""
-    encoder, roots = making.encoder, making.roots
+    roots = making.roots
     shards: list[Mapping[str, Any]] = []
     for meta in _shards_of(making):
         shards.append(meta)
         yield None
     arrays: dict[str, np.ndarray | artifacts.Rows] = {"vectors": _joined(making)}
-    batches = [meta.get("batch", len(making.split)) for meta in shards]
-    kept = [making.kept.stored.meta] if making.kept else []
-    usual = kept[0].get("batch") if kept else None
-    parts = [*kept, *shards]
-    meta = {**origins.of_parts(encoder, parts), "batch": min(batches, default=usual)}
     if making.whole.dataset.own is not None:
         arrays["digests"] = reuse.digests_of(making.whole)
-        meta |= {"context": _context(making.whole, encoder.spec, encoder.weights_digest)}
-        meta |= {"embedded": len(making.split), "kept": len(making.whole) - len(making.split)}
     if making.kept is not None:
-        making.kept.set_aside(_aside(making.key), roots)
+        making.kept.set_aside(aside_key(making.key), roots)
+    meta = _recorded(making, shards)
     artifacts.save(roots.cache, making.key, arrays=arrays, fingerprint=making.mark, meta=meta)
     shutil.rmtree(_shards(roots, making.key), ignore_errors=True)
+
+
+def _recorded(making: _Making, shards: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is recorded of the whole, by what was of each shard, and of the vectors that were kept."""
+    encoder, count = making.encoder, len(making.split)
+    kept = [making.kept.stored.meta] if making.kept else []
+    bounds = _bounds(making.split.dataset, count)
+    sizes = [(stop - start, shard.get("batch", count)) for (start, stop), shard in zip(bounds, shards, strict=True)]
+    batches = origins.in_batches(sizes) if sizes else {"batch": kept[0].get("batch")}
+    meta = origins.of_parts(encoder, [*kept, *shards]) | batches
+    if making.whole.dataset.own is not None:
+        meta |= {"context": _context(making.whole, encoder.spec, encoder.weights_digest)}
+        meta |= {"embedded": count, "kept": len(making.whole) - count}
+    return meta
 
 
 def _joined(making: _Making) -> artifacts.Rows:
@@ -298,7 +306,7 @@ def _read_back(making: _Making, start: int, stop: int) -> artifacts.Artifact:
     """As `_stored_shard`, of a shard that this run has found or written."""
     found = _stored_shard(making, start, stop)
     if found is None:
-        raise RuntimeError(f"{_shard_key(making.key, start)} was written but cannot be read back")
+        raise RuntimeError(f"{shard_key(making.key, start)} was written but cannot be read back")
     return found
 
 
@@ -318,16 +326,7 @@ def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Ti
 def _address(making: _Making, start: int, stop: int) -> tuple[str, str]:
     """Key and fingerprint of a shard; with what is kept, others are left to embed."""
     beside = {} if making.kept is None else {"kept": making.kept.stored.fingerprint}
-    return _shard_key(making.key, start), _shard_mark(making.mark, start, stop, **beside)
-
-
-def _shard_key(key: str, start: int) -> str:
-    return f"{key}.shards/{start:08d}"
-
-
-def _aside(key: str) -> str:
-    """Where, among the shards, the Embeddings lie that are being replaced."""
-    return f"{key}.shards/kept"
+    return shard_key(making.key, start), _shard_mark(making.mark, start, stop, **beside)
 
 
 def _shard_mark(mark: str, start: int, stop: int, **beside: str) -> str:

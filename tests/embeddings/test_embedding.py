@@ -305,7 +305,7 @@ def test_memory_that_was_too_small_once_is_not_tried_again_and_a_resumed_run_goe
     undisturbed = dataclasses.replace(empty_roots, cache=tmp_path / "undisturbed")
     made = embedding.embed(PHANTOMS, 64, "test", PIXELS, undisturbed)
     assert counted == [50] + [16, 16, 16, 2] * 2 and refused == [50, 32]
-    assert made.meta["batch"] == 16
+    assert made.meta["batch"] == 16 and made.meta["batches"] == [[50, pipeline.BATCH], [100, 16]]
 
     class Stopped(Exception):
         pass
@@ -321,8 +321,10 @@ def test_memory_that_was_too_small_once_is_not_tried_again_and_a_resumed_run_goe
     assert len(refused) == 2
     embedding.embed(PHANTOMS, 64, "test", PIXELS, empty_roots)
     assert counted == [50] + [16, 16, 16, 2] * 2 and len(refused) == 2
-    files = [vectors_file(roots, PHANTOMS, 64, "test", PIXELS).read_bytes() for roots in (empty_roots, undisturbed)]
-    assert files[0] == files[1]
+    files = [vectors_file(roots, PHANTOMS, 64, "test", PIXELS) for roots in (empty_roots, undisturbed)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    manifests = [file.with_name("test.json").read_bytes() for file in files]
+    assert manifests[0] == manifests[1]
 
 
 @pytest.mark.usefixtures("fifties")
