@@ -88,7 +88,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object], *, private: b
         private: Nobody but its owner may read it, whatever the umask allows.
 
     Raises:
-        Unavailable: There is no room for it.
+        Unavailable: There is no room for it, or too many files are open.
     """
     with _refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,10 @@ def write_json(path: Path, document: Any, *, private: bool = False) -> None:
 
 
 def read_json(path: Path) -> Any | None:
-    """The document at `path`; None where there is none, or where it is damaged (which is logged)."""
+    """The document at `path`; None where there is none, or where it is damaged (which is logged).
+
+    Unavailable where too many files are open: that is no damage.
+    """
     try:
         with _refusals(path):
             return json.loads(path.read_bytes())
@@ -229,7 +232,10 @@ def _write_rows(rows: Rows, stream: IO[bytes]) -> None:
 
 
 def load(roots: tuple[Path, ...], key: str, *, fingerprint: str) -> Artifact | None:
-    """The first sound artifact of a key with this fingerprint; None if there is none (a damaged one is logged)."""
+    """The first sound artifact of a key with this fingerprint; None if there is none (a damaged one is logged).
+
+    Unavailable where too many files are open: that is no damage.
+    """
     for root in roots:
         document = read_sealed(_manifest(root, key))
         if document is None or document.get("fingerprint") != fingerprint:
