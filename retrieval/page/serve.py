@@ -76,7 +76,11 @@ def _check_address(host: str, port: int) -> None:
             probe.bind((address[0], port, *address[2:]))  # an address has the port cut to 16 bits
     except (OSError, OverflowError) as error:
         raise Unavailable(
-            f"The page cannot be served at {host}, port {port}: {getattr(error, 'strerror', None) or error}.",
+            f"The page cannot be served at {host}, port {port}: {_why(error)}.",
             remedy="Name another port or address: python -m retrieval serve --port 7861 --host 127.0.0.1, or "
             "GRADIO_SERVER_PORT and GRADIO_SERVER_NAME.",
         ) from error
+
+
+def _why(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).rstrip(".")
