@@ -263,8 +263,7 @@ def load(roots: tuple[Path, ...], key: str, *, fingerprint: str) -> Artifact | N
 
 def latest(root: Path, key: str) -> Artifact | None:
     """The sound artifact of a key under a root, whatever its fingerprint; None if there is none."""
-    document = read_sealed(_manifest(root, key))
-    mark = document.get("fingerprint") if document is not None else None
+    mark = (read_sealed(_manifest(root, key)) or {}).get("fingerprint")
     return load((root,), key, fingerprint=mark) if isinstance(mark, str) else None
 
 
@@ -298,8 +297,7 @@ def lock(path: Path, *, what: str) -> Iterator[None]:
         with _refusals(path):
             held.acquire()
     except filelock.Timeout as error:
-        message = f"Another process is at work on {what}."
-        raise Busy(message, remedy="Wait until it has finished, then try again.") from error
+        raise Busy(f"Another process is at work on {what}.", remedy="Wait until it ends, then try again.") from error
     try:
         yield
     finally:
