@@ -89,7 +89,7 @@ def made_by(result: Result) -> dict[str, Any]:
     """With what a Result was made, as its line says it."""
     embedded = result.provenance.get("embedded")
     vectors = embedded if isinstance(embedded, Mapping) else {}
-    known = {name: vectors[name] for name in ("runtime", "device", "batch") if name in vectors}
+    known = {name: vectors[name] for name in ("runtime", "device", "batch", "batches") if name in vectors}
     return {"data": result.data, "weights": result.weights, **known, "precision": result.cell.spec.precision}
 
 
