@@ -69,7 +69,8 @@ def routes(roots: Roots) -> list[Route]:
     """The queue as JSON, and where it is steered: in JSON only, so that no other site can do it by a form."""
 
     def as_json(request: Request) -> Response:
-        return JSONResponse({"jobs": documents(roots)}, headers=NEVER)
+        shown = documents(roots) if queueing_allowed() else []  # titles tell of collections, errors of folders
+        return JSONResponse({"jobs": shown}, headers=NEVER)
 
     async def steer(request: Request) -> Response:
         if request.headers.get("content-type") != "application/json":
