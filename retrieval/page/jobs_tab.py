@@ -23,7 +23,7 @@ from retrieval.jobs import queue, worker
 from retrieval.jobs.plan import STUDY, Entry, Selection, plan
 from retrieval.jobs.queue import Job
 from retrieval.page.assets import read
-from retrieval.page.uploads import read_bounded
+from retrieval.page.bodies import read_bounded
 from retrieval.pictures.item import size_name
 from retrieval.protocols import PROTOCOLS, find_protocol
 from retrieval.readiness import plain_time
