@@ -26,7 +26,7 @@ from retrieval.pictures import arrays, burned_in, item, reading
 from retrieval.pictures.decoded import Picture, Volume, one_picture
 
 KEEP_MINUTES = 30
-MOST_BYTES = 2 * 2**30  # kept of all uploads together: ten of the largest volumes, at least
+MOST_BYTES = 2 * 2**30  # of all uploads together; what is kept of one is at most a third of it
 MOST_UPLOADS = 1000
 PREVIEW_SIDE = 1024
 SLICE_SIDE = 256
