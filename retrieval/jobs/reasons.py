@@ -7,13 +7,13 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from retrieval import artifacts, evaluation, results, verification
 from retrieval.cells import Cell, cell
 from retrieval.datasets import opening, unpacking
 from retrieval.datasets.catalogue import find_dataset
-from retrieval.datasets.specs import SPLITS
+from retrieval.datasets.specs import SPLITS, SplitName
 from retrieval.embeddings import embedding
 from retrieval.encoders import configs, loading, text_towers, weights, with_onnx
 from retrieval.encoders.catalogue import find_encoder
@@ -101,13 +101,26 @@ def _why_unpacked(key: str, roots: Roots) -> str | None:
 def _why_shards(key: str, roots: Roots) -> str | None:
     """Of the shards of Embeddings of this key: they serve as long as the next run takes any of them up."""
     _, dataset, size, encoder, split = key.split("/")
-    expected = _expected_embeddings(dataset, size, encoder, split, roots)
+    expected = _embedded_now(dataset, size, encoder, split, roots)
     if not expected:
         return ORPHANED if expected is None else None
     if artifacts.load(roots.lookup, key, fingerprint=expected) is not None:
         return FINISHED
-    made = embedding.shards(find_dataset(dataset, roots), split, key, expected)
+    try:
+        made = _shards_now(key, expected, roots)
+    except RetrievalError:
+        return None
     return None if any(_mark(shard, roots) == mark for shard, mark in made.items()) else STALE
+
+
+def _shards_now(key: str, mark: str, roots: Roots) -> dict[str, str]:
+    """The fingerprints, by their keys, of the shards that the next run would take up."""
+    _, dataset, size, encoder, split = key.split("/")
+    data, spec = find_dataset(dataset, roots), _maker(encoder, roots)
+    if data.own is None or spec is None:
+        return embedding.shards(data, split, key, mark)
+    opened = opening.open_split(data, int(size), cast(SplitName, split), roots)
+    return embedding.shards_beside_kept(opened, configs.at_hand(spec, roots), key, mark, roots)
 
 
 def _why_result(key: str, names: list[str], roots: Roots) -> str | None:
@@ -124,14 +137,18 @@ def _mark(key: str, roots: Roots) -> str | None:
 
 
 def _expected_embeddings(dataset: str, size: str, encoder: str, split: str, roots: Roots) -> str | None:
+    """As the next; of a collection never told: stale as a whole they hold the vectors of pictures that are the same."""
+    found = _embedded_now(dataset, size, encoder, split, roots)
+    return "" if found and find_dataset(dataset, roots).own is not None else found
+
+
+def _embedded_now(dataset: str, size: str, encoder: str, split: str, roots: Roots) -> str | None:
     """The fingerprint that would be made now; None for an unknown name; empty where it cannot be told."""
     if split not in SPLITS:
         return None
     try:
         data, spec = find_dataset(dataset, roots), _maker(encoder, roots)
-        if data.own is not None or spec is None:
-            return ""  # of a collection, stale as a whole it still holds the vectors of pictures that have not changed
-        if not opening.is_at_hand(data, int(size), roots) or weights.state(spec, roots) != "ready":
+        if spec is None or not opening.is_at_hand(data, int(size), roots) or weights.state(spec, roots) != "ready":
             return ""
         spec, digest = configs.at_hand(spec, roots), opening.data_digest(data, int(size), roots)[0]
         known = loading.identify(spec, roots).digest
