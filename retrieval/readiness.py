@@ -39,7 +39,7 @@ def of_pictures(cell: Cell, roots: Roots) -> Readiness:
     message = "This combination has not been computed yet."
     if seconds <= A_MINUTE:
         return Readiness("minute", uploads, message, f"It is computed here, in about {plain_time(seconds)}.", seconds)
-    return Readiness("command", uploads, f"{message} It takes about {plain_time(seconds)}.", _command(cell), seconds)
+    return Readiness("command", uploads, f"{message} It takes about {plain_time(seconds)}.", command(cell), seconds)
 
 
 def of_words(cell: Cell, roots: Roots) -> Readiness:
@@ -124,7 +124,7 @@ def _stored(cell: Cell, roots: Roots, lacking: RetrievalError | None) -> Readine
         return Readiness("ready", True, "", "", 0.0)
     seconds = estimate(cell, roots)
     note = f"The first upload embeds the gallery, in about {plain_time(seconds)}."
-    return Readiness("ready", True, note, "" if seconds <= A_MINUTE else _command(cell), 0.0)
+    return Readiness("ready", True, note, "" if seconds <= A_MINUTE else command(cell), 0.0)
 
 
 def _seconds_each(cell: Cell, roots: Roots) -> float:
@@ -144,7 +144,8 @@ def _pixels(cell: Cell, roots: Roots) -> Pixels:
     return preprocessing.pixels_for(configs.at_hand(cell.spec, roots), cell.data.ndim)
 
 
-def _command(cell: Cell) -> str:
+def command(cell: Cell) -> str:
+    """What computes a cell on the command line."""
     return (
         f"Run: python -m retrieval evaluate --dataset {cell.dataset} --size {cell.size} "
         f"--encoder {cell.encoder} --protocol {cell.protocol}"

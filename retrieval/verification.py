@@ -27,7 +27,7 @@ from retrieval.scoring import reading
 
 Kind = Literal["reproduced", "undetermined", "missed", "incomparable", "no row", "refused"]
 
-_ENLARGED = 32  # the side to which the study's code enlarges size 28, if it does
+ENLARGED = 32  # the side to which the study's code enlarges size 28, if it does
 _REACH = 20  # neighbours looked at for equal distances
 _EXACT = 1e-6  # percent points: what double precision adds to a mean
 
@@ -191,6 +191,11 @@ def judge(
     return "missed", f"not reproduced ({off}{_after(best)})"
 
 
+def enlarged(spec: EncoderSpec) -> EncoderSpec:
+    """The spec with pictures enlarged first, as the study's code may have done."""
+    return replace(spec, pixels=_enlarged(spec.pixels), slices=_enlarged_slices(spec.slices))
+
+
 def _told(asked: Cell, roots: Roots, device: str, progress: Progress | None) -> Verification:
     began = time.perf_counter()
     try:
@@ -211,18 +216,18 @@ def _inputs(spec: EncoderSpec, asked: Cell, row: PublishedRow | None) -> Iterato
         yield "", "", spec
         return
     yield f"{asked.size} as it is", "", spec
-    words = f"enlarged to {_ENLARGED} first"
-    yield words, str(_ENLARGED), replace(spec, pixels=_enlarged(spec.pixels), slices=_enlarged_slices(spec.slices))
+    words = f"enlarged to {ENLARGED} first"
+    yield words, str(ENLARGED), enlarged(spec)
 
 
 def _enlarged(pixels: Pixels | None) -> Pixels | None:
     """As the study's code enlarges pictures: cv2, linear."""
-    return None if pixels is None else replace(pixels, at_least=_ENLARGED, enlarge="cv2_linear")
+    return None if pixels is None else replace(pixels, at_least=ENLARGED, enlarge="cv2_linear")
 
 
 def _enlarged_slices(pixels: Pixels | None) -> Pixels | None:
     """As it enlarges volumes: a spline in depth, cv2's cubic kernel in plane."""
-    return None if pixels is None else replace(pixels, at_least=_ENLARGED, enlarge="cv2_cubic", depth="spline")
+    return None if pixels is None else replace(pixels, at_least=ENLARGED, enlarge="cv2_cubic", depth="spline")
 
 
 def _trial(

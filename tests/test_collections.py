@@ -13,11 +13,13 @@ from retrieval.answers import ItemQuery, UploadQuery
 from retrieval.cells import AS_THEY_ARE, cell, grid
 from retrieval.datasets.collections import adding, records
 from retrieval.datasets.opening import open_split
+from retrieval.embeddings import embedding
 from retrieval.errors import BadInput, Unavailable
 from retrieval.groups import find_groups
 from retrieval.jobs import queue, worker
-from retrieval.jobs.leftovers import leftovers
+from retrieval.jobs.leftovers import leftovers, remove
 from retrieval.jobs.plan import Selection, cells_of, plan
+from retrieval.jobs.reasons import STALE
 from retrieval.leaderboard import leaderboard
 from retrieval.roots import Roots
 
@@ -226,6 +228,48 @@ def test_what_an_update_leaves_stale_goes_but_not_the_vectors(folder: Path, empt
     adding.update("mine", empty_roots)
     kinds = {one.key.split("/")[0] for one in leftovers(empty_roots)}
     assert kinds == {"neighbours", "groups", "results"}
+
+
+def test_shards_serve_until_another_update(folder: Path, empty_roots: Roots, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(embedding, "PICTURES_IN_SHARD", 4)
+    shards = "embeddings/mine/0/pixels/train.shards"
+
+    def begin() -> None:
+        asked = cell("mine", None, "pixels", roots=empty_roots)
+        making = embedding.by_shards(asked.data, 0, "train", asked.spec, empty_roots)
+        assert next(making) is None
+        making.close()
+        assert (empty_roots.cache / shards).is_dir() and leftovers(empty_roots) == ()
+
+    def update(first: int) -> None:
+        write_classes(folder, {"dark": 10}, first=first)
+        adding.update("mine", empty_roots)
+
+    begin()
+    update(50)
+    assert [(one.key, one.why) for one in leftovers(empty_roots)] == [(shards, STALE)]
+    asked = cell("mine", None, "pixels", roots=empty_roots)
+    embedding.embed(asked.data, 0, "train", asked.spec, empty_roots)
+    update(70)
+    begin()  # beside the vectors that are kept
+    update(90)
+    found = leftovers(empty_roots)
+    assert [(one.key, one.why) for one in found] == [(shards, STALE)]
+    assert remove(found, empty_roots) == found
+
+
+def test_what_was_set_aside_stays_while_it_is_what_would_be_kept(folder: Path, empty_roots: Roots):
+    asked = cell("mine", None, "pixels", roots=empty_roots)
+    key = "embeddings/mine/0/pixels/train"
+    mark = embedding.embed(asked.data, 0, "train", asked.spec, empty_roots).fingerprint
+    whole = artifacts.load((empty_roots.cache,), key, fingerprint=mark)
+    artifacts.save(empty_roots.cache, f"{key}.shards/kept", arrays=whole.arrays, fingerprint=mark, meta=whole.meta)
+    write_classes(folder, {"dark": 10}, first=50)
+    adding.update("mine", empty_roots)
+    assert [one.why for one in leftovers(empty_roots)] == [STALE], "the whole is there"
+    vectors = empty_roots.cache / f"{key}.vectors.npy"
+    vectors.write_bytes(vectors.read_bytes()[:-1])
+    assert leftovers(empty_roots) == ()
 
 
 def test_removing_it_removes_what_was_computed(folder: Path, empty_roots: Roots):

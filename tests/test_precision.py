@@ -17,8 +17,9 @@ from retrieval.cli import asking
 from retrieval.embeddings import embedding
 from retrieval.encoders import devices, loading
 from retrieval.errors import Unavailable
-from retrieval.jobs.leftovers import ORPHANED, STALE, leftovers
+from retrieval.jobs.leftovers import leftovers
 from retrieval.jobs.plan import Selection, cells_of, plan
+from retrieval.jobs.reasons import ORPHANED, STALE
 from retrieval.leaderboard import leaderboard, to_csv
 from retrieval.page import leaderboard_tab
 from retrieval.page.desk import PHANTOMS, Desk

@@ -64,7 +64,8 @@ def clean(
 ) -> None:
     """What in the cache serves nothing any more.
 
-    Stale, of names that are no more, or left by runs that were killed: listed with its size, removed when asked.
+    Stale, of names that are no more, left by runs that were killed, or begun and not gone on with: listed with its
+    size, removed when asked.
     """
     with saying_no(form):
         roots = roots_from_environment()

@@ -127,12 +127,19 @@ def by_shards(
 
 
 def shards(dataset: Dataset, split_name: str, key: str, mark: str) -> dict[str, str]:
-    """The fingerprints, by their keys, of the shards that become Embeddings of this key and fingerprint.
-
-    Not of a collection, where they depend on what was kept besides.
-    """
+    """The fingerprints, by their keys, of the shards that become these Embeddings; for a collection see the next."""
     bounds = _bounds(dataset, dataset.counts[split_name])
     return {shard_key(key, start): _shard_mark(mark, start, stop) for start, stop in bounds}
+
+
+def shards_beside_kept(split: Split, spec: EncoderSpec, key: str, mark: str, roots: Roots) -> dict[str, str]:
+    """As `shards`, of a collection, by what would be kept besides; that too, where it lies among them, set aside."""
+    kept = _kept(split, spec, loading.identify(spec, roots), key, roots)
+    bounds = _bounds(split.dataset, len(split if kept is None else kept.rest(split)))
+    found = {shard_key(key, start): _shard_mark(mark, start, stop, kept) for start, stop in bounds}
+    if kept is not None and artifacts.latest(roots.cache, key) is None:
+        found[aside_key(key)] = kept.stored.fingerprint
+    return found
 
 
 def _encoder(split: Split, spec: EncoderSpec, roots: Roots, device: str) -> Encoder:
@@ -325,11 +332,11 @@ def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Ti
 
 def _address(making: _Making, start: int, stop: int) -> tuple[str, str]:
     """Key and fingerprint of a shard; with what is kept, others are left to embed."""
-    beside = {} if making.kept is None else {"kept": making.kept.stored.fingerprint}
-    return shard_key(making.key, start), _shard_mark(making.mark, start, stop, **beside)
+    return shard_key(making.key, start), _shard_mark(making.mark, start, stop, making.kept)
 
 
-def _shard_mark(mark: str, start: int, stop: int, **beside: str) -> str:
+def _shard_mark(mark: str, start: int, stop: int, kept: Kept | None = None) -> str:
+    beside = {} if kept is None else {"kept": kept.stored.fingerprint}
     return artifacts.fingerprint(whole=mark, start=start, stop=stop, **beside)
 
 

@@ -19,7 +19,7 @@ from retrieval.errors import BadInput, RetrievalError
 from retrieval.page import own_pictures
 from retrieval.page.arrivals import MOST_FILES, Arrivals
 from retrieval.page.assets import read
-from retrieval.page.uploads import name_sent, read_bounded
+from retrieval.page.bodies import name_sent, read_bounded
 from retrieval.roots import Roots, largest_archive, queueing_allowed
 
 log = logging.getLogger(__name__)

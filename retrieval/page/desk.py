@@ -20,7 +20,8 @@ from retrieval.errors import Busy, RetrievalError, Unavailable, UnknownName
 from retrieval.page import addresses, extractors, underway, view
 from retrieval.page.link import Link, explain, fitting_cell, parse, whole_number
 from retrieval.page.uploads import Uploads
-from retrieval.roots import Roots
+from retrieval.protocols import PROTOCOLS
+from retrieval.roots import Roots, queueing_allowed
 
 PREFERRED = Cell(dataset="breastmnist", size=28, encoder="efficientnet_lite0", protocol="paper")
 PHANTOMS = Cell(dataset="phantoms", size=64, encoder="efficientnet_lite0", protocol="paper")
@@ -84,7 +85,7 @@ class Desk:
         try:
             if link.text is not None:
                 return self._by_words(link, history, notice)
-            ready = readiness.of_pictures(link.cell, self.roots)
+            ready = self._ready(link)
             getting = self._getting(link.cell, ready)
             refuses = link.token and view.no_upload(link.cell, ready)
             if getting and (ready.state != "ready" or refuses):
@@ -128,9 +129,19 @@ class Desk:
             yield self.ask(self.with_query(link), history="replace")
 
     def _ready(self, link: Link) -> Readiness:
-        """What can be answered now of what the link asks with: words or a picture."""
-        asks = readiness.of_pictures if link.text is None else readiness.of_words
-        return asks(link.cell, self.roots)
+        """What can be answered now of what the link asks with: words or a picture.
+
+        Where visitors may not queue, only protocols that the menu offers are computed in place: of those with another
+        number of dimensions there are thousands, and what each leaves fills the disk.
+        """
+        if link.text is not None:
+            return readiness.of_words(link.cell, self.roots)
+        ready = readiness.of_pictures(link.cell, self.roots)
+        if ready.state != "minute" or link.cell.rules in PROTOCOLS or queueing_allowed():
+            return ready
+        message = f"{ready.message} On this server only protocols that the menu offers are computed for visitors."
+        remedy = f"Choose one of them. Or, on the machine that serves this page: {readiness.command(link.cell)}"
+        return replace(ready, state="command", message=message, remedy=remedy)
 
     def _prepare(self, link: Link, say: Progress) -> None:
         """Compute what the link's question lacks; Unavailable where that takes longer than a visitor waits."""

@@ -7,7 +7,7 @@ import gradio as gr
 from retrieval.page import about_tab, collections_tab, jobs_tab, leaderboard_tab, routes, search_tab
 from retrieval.page.assets import FOLDER, read
 from retrieval.page.desk import Desk
-from retrieval.page.security import outermost, shown_in_a_frame
+from retrieval.page.security import closed, outermost, shown_in_a_frame
 from retrieval.page.theme import theme
 from retrieval.roots import queueing_allowed
 
@@ -58,6 +58,7 @@ def launch_options(desk: Desk) -> dict[str, Any]:
                 *leaderboard_tab.routes(desk.roots),
                 *jobs_tab.routes(desk.roots),
                 *collections_tab.routes(desk.roots),
+                *closed(),
             ],
             "lifespan": outermost(framed=shown_in_a_frame()),
             "openapi_url": None,

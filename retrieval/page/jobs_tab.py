@@ -23,7 +23,7 @@ from retrieval.jobs import queue, worker
 from retrieval.jobs.plan import STUDY, Entry, Selection, plan
 from retrieval.jobs.queue import Job
 from retrieval.page.assets import read
-from retrieval.page.uploads import read_bounded
+from retrieval.page.bodies import read_bounded
 from retrieval.pictures.item import size_name
 from retrieval.protocols import PROTOCOLS, find_protocol
 from retrieval.readiness import plain_time
@@ -69,7 +69,8 @@ def routes(roots: Roots) -> list[Route]:
     """The queue as JSON, and where it is steered: in JSON only, so that no other site can do it by a form."""
 
     def as_json(request: Request) -> Response:
-        return JSONResponse({"jobs": documents(roots)}, headers=NEVER)
+        shown = documents(roots) if queueing_allowed() else []  # titles tell of collections, errors of folders
+        return JSONResponse({"jobs": shown}, headers=NEVER)
 
     async def steer(request: Request) -> Response:
         if request.headers.get("content-type") != "application/json":

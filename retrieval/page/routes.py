@@ -22,11 +22,11 @@ from retrieval.datasets.catalogue import find_dataset
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import SplitName
 from retrieval.encoders.catalogue import encoders_for
-from retrieval.errors import BadInput, RetrievalError, Unavailable
+from retrieval.errors import BadInput, Busy, RetrievalError, Unavailable
 from retrieval.page import addresses, extractors, questions, rendering
+from retrieval.page.bodies import name_sent, read_bounded
 from retrieval.page.desk import Desk
 from retrieval.page.link import Link, item_at, parse
-from retrieval.page.uploads import name_sent, read_bounded
 
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 MOST_WORDS = 20_000
@@ -85,10 +85,11 @@ async def _ask(request: Request, *, desk: Desk) -> Response:
 async def _receive(request: Request, *, desk: Desk) -> Response:
     """Take an uploaded picture as the body of a PUT; answers its token, or a sentence that says why not."""
     try:
-        data = await read_bounded(request.stream())
-        token = await run_in_threadpool(desk.uploads.keep, data, name=name_sent(request.headers))
+        async with desk.uploads.bodies.received(request.stream()) as data:
+            token = await run_in_threadpool(desk.uploads.keep, data, name=name_sent(request.headers))
     except RetrievalError as error:
-        return JSONResponse({"message": error.message, "remedy": error.remedy}, headers=NEVER)
+        status = 503 if isinstance(error, Busy) else 200
+        return JSONResponse({"message": error.message, "remedy": error.remedy}, status_code=status, headers=NEVER)
     return JSONResponse({"token": token}, headers=NEVER)
 
 

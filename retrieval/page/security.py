@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 # Gradio's own scripts need 'unsafe-inline' and 'unsafe-eval'; what guards against injected text is that the page draws
 # all data with textContent. Everything else comes from this server alone.
@@ -30,6 +32,8 @@ _FROM_ELSEWHERE = PlainTextResponse(
     status_code=403,
     headers={"Cache-Control": "no-store"},
 )
+# Gradio's own ways to send files, which this page does not use: how much they leave on the disk is bounded by nothing.
+_UNUSED = ("upload", "process_recording", "component_server")
 _PORT = re.compile(r":\d+$")
 
 
@@ -57,6 +61,12 @@ class SecurityHeaders:
 
         elsewhere = sent_from_elsewhere(Headers(scope=scope), method=scope["method"])
         await (_FROM_ELSEWHERE if elsewhere else self.app)(scope, receive, send_with_headers)
+
+
+def closed() -> list[Route]:
+    """Routes that stand before those of Gradio that the page does not use, and answer 404."""
+    paths = [f"/gradio_api/{name}{end}" for name in _UNUSED for end in ("", "/")]
+    return [Route(path, _not_here, methods=["POST"]) for path in paths]
 
 
 def outermost(*, framed: bool) -> Callable[[Any], contextlib.AbstractAsyncContextManager[None]]:
@@ -105,3 +115,7 @@ def sent_from_elsewhere(headers: Mapping[str, str], *, method: str) -> bool:
 def shown_in_a_frame(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether a host shows the page inside a frame of its own site: Spaces says so by SPACE_ID."""
     return bool(environ.get("SPACE_ID"))
+
+
+def _not_here(request: Request) -> Response:
+    return PlainTextResponse("No files are taken here.", status_code=404, headers={"Cache-Control": "no-store"})

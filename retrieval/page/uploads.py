@@ -4,16 +4,16 @@ Of a file that may name a person (DICOM, NIfTI and their archives) only the grey
 """
 
 import functools
+import os
 import re
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 from PIL import Image
@@ -21,10 +21,13 @@ from PIL import Image
 from retrieval import artifacts
 from retrieval.errors import BadInput, Unavailable
 from retrieval.page import rendering
+from retrieval.page.bodies import Bodies
 from retrieval.pictures import arrays, burned_in, item, reading
-from retrieval.pictures.decoded import MAX_VOLUME_BYTES, Picture, Volume, one_picture
+from retrieval.pictures.decoded import Picture, Volume, one_picture
 
 KEEP_MINUTES = 30
+MOST_BYTES = 2 * 2**30  # of all uploads together; what is kept of one is at most a third of it
+MOST_UPLOADS = 1000
 PREVIEW_SIDE = 1024
 SLICE_SIDE = 256
 
@@ -100,12 +103,17 @@ class Uploads:
 
     Attributes:
         folder: This server's own; the folders of other servers lie beside it.
-        keep_minutes: How long a picture is kept.
+        keep_minutes: How long a picture is kept; the oldest less long where all together are too many.
+        most_bytes, most: What is kept of all together, on the disk; the newest is, whatever its size.
+        bodies: What arrives or is being read.
         turns: How many pictures are decoded or embedded at a time: one of 100 megapixels takes some hundred MB.
     """
 
     folder: Path
     keep_minutes: float = KEEP_MINUTES
+    most_bytes: int = MOST_BYTES
+    most: int = MOST_UPLOADS
+    bodies: Bodies = field(default_factory=Bodies, repr=False, compare=False)
     turns: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2), repr=False, compare=False)
 
     def keep(self, data: bytes, *, name: str) -> str:
@@ -114,10 +122,11 @@ class Uploads:
         try:
             with self.turns:
                 self._write(self.folder / token, data, clean_name(name))
-            return token
         except BaseException:
             self.forget(token)
             raise
+        self._make_room()
+        return token
 
     def open(self, token: str) -> Upload:
         """The picture of a token; Unavailable where it has been deleted, or never was."""
@@ -187,6 +196,15 @@ class Uploads:
             artifacts.write_atomic(kept / _SLICES, functools.partial(np.save, arr=_small(volume.levels)))
         artifacts.write_json(place / "about.json", about)
 
+    def _make_room(self) -> None:
+        """Delete the oldest pictures of this server for which no room is left beside the newer ones."""
+        whole = (about.parent for about in self.folder.glob("*/about.json"))  # not those that are being written
+        total = 0
+        for count, place in enumerate(sorted(whole, key=_written, reverse=True), 1):
+            total += _bytes_of(place)
+            if count > 1 and (count > self.most or total > self.most_bytes):
+                shutil.rmtree(place, ignore_errors=True)
+
     def _is_old(self, place: Path) -> bool:
         try:
             return place.stat().st_mtime < time.time() - 60 * self.keep_minutes
@@ -205,19 +223,22 @@ def clean_name(name: str) -> str:
     return _UNWANTED.sub("", last).strip(". ")[-80:] or "picture"
 
 
-def name_sent(headers: Mapping[str, str]) -> str:
-    """The name of the file that a request brings: not in its address, which servers on the way write into logs."""
-    return unquote(headers.get("x-file-name", ""))
+def _written(place: Path) -> float:
+    """When a picture's folder was written; long ago where it is being deleted."""
+    try:
+        return place.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
-async def read_bounded(chunks: AsyncIterator[bytes], *, most: int = MAX_VOLUME_BYTES) -> bytes:
-    """All that arrives, at most as much as a volume may have unless told otherwise; BadInput above."""
-    data = bytearray()
-    async for chunk in chunks:
-        data += chunk
-        if len(data) > most:
-            raise BadInput(f"This file is larger than {most >> 20} MB.", remedy="Upload a smaller copy of it.")
-    return bytes(data)
+def _bytes_of(place: Path) -> int:
+    """What a folder's files fill, deleted meanwhile or not."""
+    total = 0
+    for within, _, names in os.walk(place):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(within, name)).st_size
+    return total
 
 
 def _decoded(data: bytes, name: str) -> tuple[Picture | Volume, Volume | None]:

@@ -130,6 +130,13 @@ def test_what_the_page_does_not_need_is_not_offered(server, path):
     assert httpx.get(f"{server}{path}").status_code == 404
 
 
+@pytest.mark.parametrize("name", ["upload", "upload/", "process_recording", "component_server", "component_server/"])
+def test_files_are_taken_by_the_pages_own_address_only(server, name):
+    """Gradio's own keep as many on the disk as anybody sends."""
+    reply = httpx.post(f"{server}/gradio_api/{name}", files={"files": ("a.bin", bytes(1000))})
+    assert (reply.status_code, reply.text) == (404, "No files are taken here.")
+
+
 def test_nothing_of_the_machine_is_told_by_the_configuration(server, roots):
     config = httpx.get(f"{server}/config").text
     assert str(roots.cache) not in config

@@ -49,3 +49,35 @@ def test_an_extractor_without_weights_is_explained_and_never_an_error(desk):
     assert value["getting"]["download"] == "" and "Virchow2" in value["title"]
     assert value["extractor"]["licence"]["text"] == find_encoder("virchow2").licence
     assert "needs the weights" in value["instead"]
+
+
+@pytest.fixture
+def public(monkeypatch):
+    """As a public server is set up."""
+    monkeypatch.setenv("RETRIEVAL_JOBS", "off")
+
+
+def tiny(protocol: str) -> dict[str, str]:
+    return {"dataset": "phantoms", "size": "64", "encoder": "histogram", "protocol": protocol, "item": "test-3"}
+
+
+def test_visitors_of_a_public_server_have_only_what_the_menu_offers_computed(desk, public):
+    value = desk.handle(tiny("pca-7"))
+    assert (value["kind"], value["compute"], value["later"]) == ("problem", "", None)
+    *_, last = questions.compute(desk, {"words": tiny("pca-7")})
+    for said in (value, last):
+        assert "only protocols that the menu offers" in said["message"]
+        assert "python -m retrieval evaluate" in said["remedy"] and "--protocol pca-7" in said["remedy"]
+    assert not [path for path in desk.roots.cache.rglob("*") if "pca-7" in path.parts]
+    assert desk.handle(tiny("cosine"))["compute"]
+    *_, last = questions.compute(desk, {"words": tiny("cosine")})
+    assert last["kind"] == "answer"
+
+
+def test_what_was_stored_before_answers_on_a_public_server_too(desk, monkeypatch):
+    monkeypatch.delenv("RETRIEVAL_JOBS", raising=False)
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    *_, last = questions.compute(desk, {"words": tiny("pca-7")})
+    assert last["kind"] == "answer"
+    monkeypatch.setenv("RETRIEVAL_JOBS", "off")
+    assert desk.handle(tiny("pca-7"))["kind"] == "answer"

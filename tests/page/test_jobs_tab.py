@@ -96,6 +96,13 @@ def test_switched_off_nothing_is_queued(client, monkeypatch):
     assert jobs_tab.offer(cell("phantoms", 64, "pixels"), 90) is None
 
 
+def test_switched_off_no_queue_is_shown_since_its_titles_tell_of_collections(client, monkeypatch):
+    ask(client, do="add", **ONE)
+    assert len(client.get("/jobs.json").json()["jobs"]) == 1
+    monkeypatch.setenv("RETRIEVAL_JOBS", "off")
+    assert client.get("/jobs.json").json() == {"jobs": []}
+
+
 def test_an_offer_names_its_cell_and_how_long_it_takes(monkeypatch):
     monkeypatch.delenv("RETRIEVAL_JOBS", raising=False)
     offered = jobs_tab.offer(cell("phantoms", 64, "pixels", "cosine"), 600)

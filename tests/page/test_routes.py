@@ -141,6 +141,14 @@ def test_a_file_that_is_no_picture_is_answered_with_its_name_and_a_remedy(client
     assert said["remedy"]
 
 
+def test_what_does_not_fit_in_memory_beside_others_is_refused_with_a_sentence(client, desk, monkeypatch):
+    monkeypatch.setattr(desk.uploads.bodies, "most", 1000)
+    reply = client.put("/upload", content=bytes(2000))
+    assert reply.status_code == 503
+    assert reply.json()["message"].endswith(".") and reply.json()["remedy"] == "Try again in a minute."
+    assert client.put("/upload", content=b"hello").status_code == 200
+
+
 def test_every_answer_carries_the_headers(client):
     for path in ("/healthz", "/picture/nothing/64/train/0.png", "/no/such/place"):
         headers = client.get(path).headers
