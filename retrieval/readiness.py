@@ -94,12 +94,13 @@ def missing(cell: Cell, roots: Roots, *, device: str = "auto", parts: Marks | No
 
     `parts`: the cell's marks, where the caller has them. Nothing is unpacked, but checksums are computed once.
     """
-    parts, sides = parts or evaluation.marks(cell, roots), evaluation.sides_of(cell)
-    lists: tuple[Side, ...] = tuple(side for side in sides if evaluation.stored_neighbours(cell, side, roots, parts=parts) is None)
+    parts = parts or evaluation.marks(cell, roots)
+    sides = evaluation.sides_of(cell)
+    lists: list[Side] = [side for side in sides if not _ranked(cell, side, roots, parts)]
     uploads = not cell.data.vectors and lacking(cell, roots, device=device) is None
-    needed: tuple[Side, ...] = (*lists, "train") if lists or uploads else ()
-    vectors = tuple(side for side in reversed(sides) if side in needed and not _embedded(cell, side, roots, parts))
-    return Missing(neighbours=lists, vectors=vectors)
+    needed = {*lists, "train"} if lists or uploads else set()
+    vectors: list[Side] = [side for side in sides if side in needed and not _embedded(cell, side, roots, parts)]
+    return Missing(tuple(lists), tuple(reversed(vectors)))
 
 
 def estimate(cell: Cell, roots: Roots, absent: Missing) -> float:
@@ -126,6 +127,11 @@ def plain_time(seconds: float) -> str:
 
 def _unavailable(error: RetrievalError) -> Readiness:
     return Readiness("unavailable", False, error.message, error.remedy, 0.0)
+
+
+def _ranked(cell: Cell, side: Side, roots: Roots, parts: Marks) -> bool:
+    """Whether the neighbours of the cell's gallery or test pictures are on disk, sound and current."""
+    return evaluation.stored_neighbours(cell, side, roots, parts=parts) is not None
 
 
 def _embedded(cell: Cell, side: Side, roots: Roots, parts: Marks) -> bool:

@@ -15,7 +15,7 @@ from retrieval.datasets.collections import adding, records
 from retrieval.datasets.opening import open_split
 from retrieval.errors import BadInput, Unavailable
 from retrieval.groups import find_groups
-from retrieval.jobs import queue, worker
+from retrieval.jobs import queue, running, worker
 from retrieval.jobs.leftovers import leftovers
 from retrieval.jobs.plan import Selection, cells_of, plan
 from retrieval.leaderboard import leaderboard

@@ -10,6 +10,7 @@ from retrieval.answers import Readiness
 from retrieval.cells import Cell, cell, usual_sizes
 from retrieval.datasets.catalogue import datasets, find_dataset
 from retrieval.datasets.specs import Dataset
+from retrieval.encoders import devices
 from retrieval.encoders.catalogue import encoders_for, find_encoder, takes
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import RetrievalError, UnknownName
@@ -110,19 +111,34 @@ def cells_of(selection: Selection, roots: Roots) -> tuple[Cell, ...]:
 
 
 def plan(selection: Selection, roots: Roots, *, device: str = "auto") -> tuple[Entry, ...]:
-    """The cells of a selection with where each stands and what it costs; cheap, and without torch.
+    """The cells of a selection with where each stands and what it costs; without torch, unless a GPU is named.
+
+    Only checksums are computed, of data, weights and what is stored: reading time, and once for each file. Nothing is
+    unpacked, but for a data file that is not the publisher's: opening alone tells whether it can be used.
 
     What several cells need (one embedding under several protocols) is counted with the first of them. Times
-    are told at the pace of earlier runs by this host and device, where there were any.
+    are told at the pace of earlier runs by this host and device, where there were any. Of several devices one has to be
+    able to compute a cell.
+
+    Raises:
+        Unavailable: A device that is named cannot be used.
     """
-    pace = manifests.pace(roots, device) or 1.0
+    where, pace = _checked(device), manifests.pace(roots, device) or 1.0
     coming: dict[tuple[str, int, str], set[Side]] = defaultdict(set)
     entries = []
     for one in cells_of(selection, roots):
         before = coming[one.dataset, one.size, one.encoder]
-        entries.append(_paced(_entry(one, roots, coming=before), pace))
+        entries.append(_paced(_entry(one, roots, device=where, coming=before), pace))
         before.update(entries[-1].sides)
     return tuple(entries)
+
+
+def _checked(device: str) -> str:
+    """The device that computes all that any of these can: a GPU, where one is among them."""
+    if device == "auto":
+        return device
+    names = [name if devices.on_cpu(name) else devices.ready(name) for name in devices.named(device)]
+    return next((name for name in names if not devices.on_cpu(name)), "cpu")
 
 
 def _paced(entry: Entry, pace: float) -> Entry:
@@ -141,16 +157,17 @@ def _nothing(data: Dataset, encoders: list[EncoderSpec]) -> UnknownName:
     return UnknownName(f"extractor for {data.ndim}D items", encoders[0].name, fitting)
 
 
-def _entry(one: Cell, roots: Roots, *, coming: Collection[Side]) -> Entry:
+def _entry(one: Cell, roots: Roots, *, device: str, coming: Collection[Side]) -> Entry:
     """`coming`: the sides whose vectors will be there, since another cell is computed before that needs them too."""
     try:
         result = evaluation.stored_result(one, evaluation.fingerprint_of(evaluation.marks(one, roots)), roots)
-        ready = readiness.of_pictures(one, roots)
+        ready = readiness.of_pictures(one, roots, device=device)
         if _is_done(one, result, ready):
             return Entry(one, "done", "", "", 0, 0, 0.0)
         if ready.state == "unavailable":
             return Entry(one, "unavailable", ready.message, ready.remedy, 0, 0, 0.0)
-        return _to_do(one, result, roots, coming=coming)
+        missing = readiness.missing(one, roots, device=device)
+        return _to_do(one, result, roots, missing=missing, coming=coming)
     except RetrievalError as error:
         return Entry(one, "unavailable", error.message, error.remedy, 0, 0, 0.0)
 
@@ -163,8 +180,7 @@ def _is_done(one: Cell, result: Result | None, ready: Readiness) -> bool:
     return judged and ready.state == "ready" and not ready.seconds
 
 
-def _to_do(one: Cell, result: Result | None, roots: Roots, *, coming: Collection[Side]) -> Entry:
-    missing = readiness.missing(one, roots)
+def _to_do(one: Cell, result: Result | None, roots: Roots, *, missing: Missing, coming: Collection[Side]) -> Entry:
     absent = replace(missing, vectors=tuple(side for side in missing.vectors if side not in coming))
     pictures = sum(one.data.counts[side] for side in absent.vectors)
     lists = sum(one.data.counts[side] for side in absent.neighbours) * one.rules.depth * _OF_A_NEIGHBOUR

@@ -133,3 +133,11 @@ def test_what_was_computed_is_done_and_what_was_computed_otherwise_is_stale(empt
     (entry,) = plan(selection, empty_roots)
     assert entry.state == "stale"
     assert entry.cause and entry.remedy
+
+
+def test_a_plan_unpacks_nothing(roots, need, tmp_path):
+    need(is_at_hand(find_dataset("breastmnist"), 28, roots), "breastmnist at 28")
+    anew = replace(roots, precomputed=tmp_path / "none", cache=tmp_path / "cache")
+    (entry,) = plan(Selection(("breastmnist",), (28,), ("pixels",)), anew)
+    assert entry.state == "to do" and entry.pictures == 546 + 156
+    assert {path.name for path in (anew.cache / "data").iterdir()} == {"checked"}, "checksums alone"
