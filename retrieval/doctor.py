@@ -22,19 +22,10 @@ from retrieval.roots import Roots
 State = Literal["ok", "missing", "note"]
 
 _NEEDED = (
-    "gradio",
-    "torch",
-    "keras",
-    "timm",
-    "open_clip_torch",
-    "transformers",
-    "huggingface_hub",
-    "numpy",
-    "scipy",
-    "opencv-python-headless",
-    "faiss-cpu",
-    "pillow",
-    "httpx",
+    *("gradio", "httpx", "torch", "torchvision", "keras", "h5py", "timm", "open_clip_torch", "transformers"),
+    *("tokenizers", "sentencepiece", "safetensors", "huggingface_hub", "onnxruntime", "onnx", "onnxscript"),
+    *("numpy", "scipy", "scikit-learn", "opencv-python-headless", "pyarrow", "pillow", "pydicom"),
+    *("pylibjpeg", "pylibjpeg-openjpeg", "pyjpegls", "imagecodecs", "nibabel"),
 )
 _LITTLE_DISK = 2e9  # bytes: less than a middling data file and its memory-mapped copy
 
@@ -104,6 +95,8 @@ def _folders(roots: Roots) -> tuple[Check, ...]:
 def _folder(name: str, folder: Path) -> Check:
     if folder.is_dir():
         return Check(name, "ok", f"{folder} is there.")
+    if folder.exists():
+        return Check(name, "missing", f"{folder} is no folder.", f"Let {name} name a folder.")
     return Check(name, "note", f"{folder} is not there, so nothing is looked for in it.")
 
 

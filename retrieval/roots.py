@@ -91,7 +91,7 @@ def queueing_allowed(environ: Mapping[str, str] = os.environ) -> bool:
     """
     usual = "off" if environ.get("SPACE_ID") else "on"
     said = environ.get("RETRIEVAL_JOBS", "").strip().lower() or usual
-    return said not in ("off", "0", "no", "false")
+    return said in ("on", "1", "yes", "true")  # a word that is none of these was hardly meant to open the page
 
 
 @dataclass(frozen=True)

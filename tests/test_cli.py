@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from encoders.stand_in import Hub, served
 from PIL import Image
@@ -393,3 +395,57 @@ def test_precompute_refuses_what_makes_no_sense(run, empty_roots, words, said):
     refused = run("precompute", *words, "--dry-run", roots=empty_roots)
     assert refused.returncode == 1
     assert said in refused.stderr
+
+
+@pytest.mark.parametrize("words", [["-m", "retrieval", "serve"], [str(REPOSITORY / "app.py")]], ids=["serve", "app.py"])
+def test_a_port_that_is_taken_is_named(words: list[str], empty_roots: Roots, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        environ = {**os.environ, **_environment(empty_roots), "GRADIO_SERVER_PORT": port}
+        done = subprocess.run([sys.executable, *words], env=environ, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"cannot be served at 127.0.0.1, port {port}: Address already in use. Name another" in " ".join(
+        done.stderr.split()
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_cache_that_can_be_written_there_is_a_diagnosis_and_a_leaderboard(
+    run: Run, breast: Roots, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    bare = replace(breast, cache=tmp_path / "file")
+    checks = {check["name"]: check for check in _document(run("doctor", "--format", "json", roots=bare))["checks"]}
+    assert checks["RETRIEVAL_CACHE"]["state"] == "missing"
+    assert "evaluated" in checks["results"]["message"]
+    done = run("leaderboard", "--dataset", "breastmnist", "--size", "28", roots=bare)
+    assert done.returncode == 0 and "densenet121" in done.stdout
+    assert "damaged" not in done.stderr
+
+
+def test_numbers_from_a_file_that_nobody_published_say_so(run: Run, breast: Roots, tmp_path: Path) -> None:
+    altered, other = tmp_path / "altered", replace(breast, data=(tmp_path / "altered",), cache=tmp_path / "cache")
+    altered.mkdir()
+    published = next(path for folder in breast.data for path in [folder / "breastmnist.npz"] if path.is_file())
+    arrays = dict(np.load(published))
+    arrays["train_images"][0, 0, 0] ^= 1
+    np.savez(altered / "breastmnist.npz", **arrays)
+    Image.fromarray(arrays["test_images"][3]).save(tmp_path / "picture.png")
+    assert run("evaluate", *PIXELS, roots=other).returncode == 0
+    assert "Data or weights are NOT verified." in run("search", tmp_path / "picture.png", *PIXELS, roots=other).stdout
+    lines = run("leaderboard", "--dataset", "breastmnist", roots=other).stdout.splitlines()
+    assert "NOT verified" in next(line for line in lines if line.startswith("pixels"))
+
+
+def test_a_folder_is_called_a_folder(run: Run, breast: Roots, tmp_path: Path) -> None:
+    (tmp_path / "slices").mkdir()
+    assert "'slices' is a folder. Name one file" in run("search", tmp_path / "slices", *PIXELS, roots=breast).stdout
+
+
+def test_an_answer_that_cannot_be_written_is_said(run: Run, empty_roots: Roots, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "retrieval", "list", "datasets"]
+    environ = {**os.environ, **_environment(empty_roots)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, env=environ, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "The answer could not be written: No space left on device.\n"

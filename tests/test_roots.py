@@ -167,6 +167,8 @@ def test_a_zip_may_be_as_large_as_is_named(named: dict[str, str], expected: int)
         ({"RETRIEVAL_JOBS": "off"}, False),
         ({"SPACE_ID": "someone/space"}, False),
         ({"SPACE_ID": "someone/space", "RETRIEVAL_JOBS": "on"}, True),
+        ({"RETRIEVAL_JOBS": "disabled"}, False),
+        ({"SPACE_ID": "someone/space", "RETRIEVAL_JOBS": "none"}, False),
     ],
     ids=str,
 )

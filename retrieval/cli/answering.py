@@ -59,11 +59,16 @@ def refusals() -> Iterator[None]:
 
 
 def give(document: Document, form: Form, *, text: str) -> None:
-    """Write the answer to stdout: the document as JSON, or its text."""
-    if form is Form.JSON:
-        typer.echo(json.dumps(document, indent=2, allow_nan=False))
-    elif text:
-        typer.echo(text)
+    """Write the answer to stdout: the document as JSON, or its text; exit code 1 where stdout does not take it."""
+    answer = json.dumps(document, indent=2, allow_nan=False) if form is Form.JSON else text
+    try:
+        if answer:
+            typer.echo(answer)
+    except BrokenPipeError:
+        raise  # whoever reads has had enough, which Typer ends quietly
+    except OSError as error:
+        typer.echo(f"The answer could not be written: {error.strerror or error}.", err=True)
+        raise typer.Exit(SAID_NO) from error
 
 
 def error_document(error: RetrievalError) -> dict[str, str]:

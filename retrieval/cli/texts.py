@@ -147,6 +147,7 @@ def _answer(query: Mapping[str, Any]) -> str:
     said += "; of each group its nearest picture" if query.get("one_per_group") else ""
     warning = "\nNothing in this gallery looks like this picture." if (query["nearness"] or {}).get("beyond") else ""
     how = [f"{query['compared']}."] if "compared" in query else []
+    how += [] if query["verified"] else ["Data or weights are NOT verified."]
     notes = "".join(f"\n{said}" for said in [*how, *query.get("notes", ())])
     return f"{asked}: {said}{warning}{notes}\n{table(rows, ('rank', 'index', 'label', 'score'))}"
 
@@ -165,8 +166,14 @@ def _row(row: Row) -> dict[str, Any]:
         "mMV@5 %": _of(figures, "mMV@5"),
         "mAP@5 %": _of(figures, "mAP@5"),
         _LEFT_OUT: _of(left, "ACC@1") if left else None,
-        "": "not above the majority class" if figures.beats_majority.get("ACC@1") is False else None,
+        "": "; ".join(_remarks(row)) or None,
     }
+
+
+def _remarks(row: Row) -> list[str]:
+    """What a reader must know before comparing with this row."""
+    below = row.as_published.beats_majority.get("ACC@1") is False
+    return ["not above the majority class"] * below + ["data or weights NOT verified"] * (row.verified is False)
 
 
 def _of(figures: Figures, name: str) -> str:

@@ -14,6 +14,8 @@ from retrieval import artifacts, verification
 from retrieval.cells import cell
 from retrieval.cli.answering import DONE, SAID_NO, Form, give, saying_no, share_on_stderr
 from retrieval.cli.tables import table
+from retrieval.datasets.catalogue import find_dataset
+from retrieval.errors import Unavailable
 from retrieval.published import METRICS, PROTOCOL
 from retrieval.roots import Roots, roots_from_environment
 from retrieval.verification import Figure, Trial, Verification
@@ -93,6 +95,11 @@ def as_csv(found: Sequence[Verification]) -> str:
 
 
 def _verified(encoder: str | None, dataset: str, size: int, roots: Roots, device: str) -> list[Verification]:
+    if find_dataset(dataset, roots).own is not None:
+        raise Unavailable(
+            f"The study, which `verify` compares with, has no row for {dataset}.",
+            remedy="Compare extractors on it: python -m retrieval evaluate, and python -m retrieval leaderboard.",
+        )
     if encoder is None:
         return list(verification.verify_all(dataset, size, roots, device=device, progress=share_on_stderr()))
     asked = cell(dataset, size, encoder, PROTOCOL)

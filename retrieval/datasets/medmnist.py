@@ -147,7 +147,7 @@ def _md5(path: Path, roots: Roots, report: Report) -> str:
 def _remember(path: Path, roots: Roots, md5: str, stat: os.stat_result | None = None) -> None:
     stat = stat or path.stat()
     document = {"path": str(path), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "md5": md5}
-    artifacts.write_sealed(_memo(path, roots), document)
+    artifacts.remember(_memo(path, roots), document)
 
 
 def _memo(path: Path, roots: Roots) -> Path:

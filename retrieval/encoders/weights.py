@@ -149,7 +149,7 @@ def identify(spec: EncoderSpec, roots: Roots, read: Callable[[Path], Mapping[str
     known = _remembered(memory)
     if not isinstance(known.get(container), str):
         known[container] = tensors_digest(read(path))
-        artifacts.write_sealed(memory, known)
+        artifacts.remember(memory, known)
     digest = known[container]
     return Weights(path, digest, verified=published or digest == source.digest, revision=hub.revision_of(path))
 
@@ -165,7 +165,7 @@ def _file_digest(path: Path, roots: Roots) -> str:
     if isinstance(entry, dict) and entry.get("file") == mark and isinstance(entry.get("sha256"), str):
         return entry["sha256"]
     digest = artifacts.file_digest(path)
-    artifacts.write_sealed(memory, {**known, str(path): {"file": mark, "sha256": digest}})
+    artifacts.remember(memory, {**known, str(path): {"file": mark, "sha256": digest}})
     return digest
 
 

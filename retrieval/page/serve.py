@@ -2,9 +2,11 @@
 
 import os
 import signal
+import socket
 from collections.abc import Mapping
 
 from retrieval.datasets.collections import received
+from retrieval.errors import Unavailable
 from retrieval.jobs import worker
 from retrieval.roots import Roots, queueing_allowed
 
@@ -28,7 +30,12 @@ def serve(roots: Roots, *, host: str | None = None, port: int | None = None) -> 
         roots: Where data, weights, precomputed and cache lie.
         host: Address to listen on; None leaves it to Gradio (GRADIO_SERVER_NAME, else this machine only).
         port: None takes GRADIO_SERVER_PORT or PORT, else 7860.
+
+    Raises:
+        Unavailable: Nobody can listen there.
     """
+    port = wanted_port() if port is None else port
+    _check_address(wanted_host() if host is None else host, port)
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     from retrieval.page.desk import Desk, start_cell
@@ -42,7 +49,6 @@ def serve(roots: Roots, *, host: str | None = None, port: int | None = None) -> 
         worker.supervise(roots, over)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped is no reason to leave uploads behind
     try:
-        port = wanted_port() if port is None else port
         build(desk).launch(server_name=host, server_port=port, **launch_options(desk))
     finally:
         over.set()
@@ -53,3 +59,28 @@ def wanted_port(environ: Mapping[str, str] = os.environ) -> int:
     """The port that the environment asks for, else 7860."""
     named = environ.get("GRADIO_SERVER_PORT") or environ.get("PORT") or ""
     return int(named) if named.isdecimal() else PORT
+
+
+def wanted_host(environ: Mapping[str, str] = os.environ) -> str:
+    """The address that the environment asks to listen on, as Gradio reads it, else this machine's own."""
+    return environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+
+
+def _check_address(host: str, port: int) -> None:
+    """Asked before anything is loaded: Gradio would say it late, and not why."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            if os.name != "nt":  # as servers do: a port whose last connections are only dying is free
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address[0], port, *address[2:]))  # an address has the port cut to 16 bits
+    except (OSError, OverflowError) as error:
+        raise Unavailable(
+            f"The page cannot be served at {host}, port {port}: {_why(error)}.",
+            remedy="Name another port or address: python -m retrieval serve --port 7861 --host 127.0.0.1, or "
+            "GRADIO_SERVER_PORT and GRADIO_SERVER_NAME.",
+        ) from error
+
+
+def _why(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).rstrip(".")

@@ -134,6 +134,10 @@ def read_bytes(path: Path) -> bytes:
     """The bytes of a user's file; BadInput where it cannot be opened, is empty or too large."""
     name = repr(path.name)
     try:
+        if path.is_dir():
+            raise BadInput(
+                f"{name} is a folder.", remedy="Name one file, or a zip file with the DICOM slices of one volume."
+            )
         if not path.is_file():
             raise BadInput(f"There is no file {name}.", remedy="Check its path and name.")
         with path.open("rb") as stream:
