@@ -153,7 +153,7 @@ class Readiness:
         uploads: Whether an uploaded picture can be embedded (weights at hand) once the gallery is.
         message: What is so, in a sentence; empty where all is ready.
         remedy: What to do next; empty where nothing is needed.
-        seconds: Estimated time to compute what is missing; 0 when ready.
+        seconds: Estimated time to compute what is missing, for uploads too; 0 where nothing is, or nothing can be.
     """
 
     state: Literal["ready", "minute", "command", "unavailable"]

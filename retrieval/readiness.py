@@ -1,13 +1,16 @@
 """What a cell can answer now, what is missing, and what it would cost: cheap, and without torch."""
 
-from retrieval import evaluation, phrases
+from dataclasses import dataclass
+
+from retrieval import artifacts, evaluation, phrases
 from retrieval.answers import Readiness
 from retrieval.cells import Cell
 from retrieval.datasets import opening
 from retrieval.embeddings import embedding, shapes
-from retrieval.encoders import configs, devices, loading, preprocessing, weights
+from retrieval.encoders import configs, devices, preprocessing, weights
 from retrieval.encoders.specs import Pixels
 from retrieval.errors import RetrievalError
+from retrieval.evaluation import Marks
 from retrieval.ranking import spaces
 from retrieval.ranking.neighbours import Side
 from retrieval.roots import Roots
@@ -17,25 +20,38 @@ START_UP = 8.0  # seconds until a network is loaded
 PRODUCTS = 3e10  # multiplications a second that a ranking does, roughly
 
 
-def of_pictures(cell: Cell, roots: Roots) -> Readiness:
-    """What a cell can answer now, and what is missing; cheap, and without torch."""
+@dataclass(frozen=True)
+class Missing:
+    """What of a cell is not on disk, or not current.
+
+    Attributes:
+        neighbours: The sides whose neighbours are still to be ranked.
+        vectors: The sides that are still to be embedded, the gallery first: for those neighbours, and the gallery for
+            uploads besides, where an upload can be embedded here.
+    """
+
+    neighbours: tuple[Side, ...]
+    vectors: tuple[Side, ...]
+
+
+def of_pictures(cell: Cell, roots: Roots, *, device: str = "auto") -> Readiness:
+    """What a cell can answer now, and what is missing for it to be computed on a device; cheap, and without torch."""
     if not opening.is_at_hand(cell.data, cell.size, roots):
         return _unavailable(opening.describe_missing(cell.data, cell.size, roots))
-    lacking = _lacking(cell, roots)
-    uploads = lacking is None and not cell.data.vectors
+    no = lacking(cell, roots, device=device)
+    uploads = no is None and not cell.data.vectors
     try:
         parts = evaluation.marks(cell, roots)
         if not parts.verified:
             evaluation.split_of(cell, "train", roots)  # of a file that is not the publisher's only opening it tells
-        sides = evaluation.sides_of(cell)
-        stored = all(evaluation.stored_neighbours(cell, side, roots, parts=parts) is not None for side in sides)
+        absent = missing(cell, roots, device=device, parts=parts)
     except RetrievalError as error:
         return _unavailable(error)
-    if stored:
-        return _stored(cell, roots, lacking)
-    if lacking is not None:
-        return _unavailable(lacking)
-    seconds = estimate(cell, roots)
+    if not absent.neighbours:
+        return _stored(cell, roots, no, absent)
+    if no is not None:
+        return _unavailable(no)
+    seconds = estimate(cell, roots, absent)
     message = "This combination has not been computed yet."
     if seconds <= A_MINUTE:
         return Readiness("minute", uploads, message, f"It is computed here, in about {plain_time(seconds)}.", seconds)
@@ -47,9 +63,9 @@ def of_words(cell: Cell, roots: Roots) -> Readiness:
     if not opening.is_at_hand(cell.data, cell.size, roots):
         return _unavailable(opening.describe_missing(cell.data, cell.size, roots))
     try:
-        lacking = phrases.lacking(cell, roots)
-        if lacking is not None:
-            return _unavailable(lacking)
+        no = phrases.lacking(cell, roots)
+        if no is not None:
+            return _unavailable(no)
         if phrases.embedded(cell, roots):
             return Readiness("ready", True, "", "", 0.0)
     except RetrievalError as error:
@@ -63,26 +79,36 @@ def of_words(cell: Cell, roots: Roots) -> Readiness:
     )
 
 
-def embedded(cell: Cell, side: Side, roots: Roots) -> bool:
-    """Whether the vectors of the cell's gallery or test pictures are on disk and current."""
-    split = evaluation.split_of(cell, side, roots)
-    spec = configs.at_hand(cell.spec, roots)
-    return embedding.stored(split, spec, loading.identify(spec, roots), roots) is not None
+def lacking(cell: Cell, roots: Roots, *, device: str = "auto") -> RetrievalError | None:
+    """What embedding a picture lacks: the weights, or a device for their precision; None where nothing does.
 
-
-def estimate(cell: Cell, roots: Roots, *, shared: bool = False) -> float:
-    """Rough seconds, on two CPU cores, to embed what is not embedded yet and to rank test and gallery pictures.
-
-    `shared`: the vectors will be there, since another cell is computed before that needs them too.
+    Or that the extractor cannot take pictures as they are.
     """
-    counts, each = cell.data.counts, _seconds_each(cell, roots)
+    if weights.state(cell.spec, roots) != "ready":
+        return weights.missing(cell.spec)
+    return devices.refusal(cell.spec, device) or shapes.refusal(cell.data, cell.size, cell.spec)
+
+
+def missing(cell: Cell, roots: Roots, *, device: str = "auto", parts: Marks | None = None) -> Missing:
+    """What of a cell is still to be computed before nothing is left to do for it, or for whoever asks in it.
+
+    `parts`: the cell's marks, where the caller has them. Nothing is unpacked, but checksums are computed once.
+    """
+    parts = parts or evaluation.marks(cell, roots)
     sides = evaluation.sides_of(cell)
-    items = 0 if shared else sum(counts[part] for part in sides if not embedded(cell, part, roots))
+    lists: list[Side] = [side for side in sides if not _ranked(cell, side, roots, parts)]
+    uploads = not cell.data.vectors and lacking(cell, roots, device=device) is None
+    needed = {*lists, "train"} if lists or uploads else set()
+    vectors: list[Side] = [side for side in sides if side in needed and not _embedded(cell, side, roots, parts)]
+    return Missing(tuple(lists), tuple(reversed(vectors)))
+
+
+def estimate(cell: Cell, roots: Roots, absent: Missing) -> float:
+    """Rough seconds, on two CPU cores, to embed and to rank what is missing of a cell."""
+    counts = cell.data.counts
+    items = sum(counts[side] for side in absent.vectors)
     start_up = START_UP if items and cell.spec.weights else 1.0
-    length = vector_bytes(cell, roots) // 4
-    placing = spaces.products(cell.rules.space, count=counts["train"], length=length, queries=counts["test"])
-    ranking = (counts["train"] + counts["test"]) * counts["train"] * length + placing
-    return start_up + items * each + ranking / PRODUCTS
+    return start_up + items * _seconds_each(cell, roots) + _products(cell, roots, absent) / PRODUCTS
 
 
 def vector_bytes(cell: Cell, roots: Roots) -> int:
@@ -103,28 +129,38 @@ def _unavailable(error: RetrievalError) -> Readiness:
     return Readiness("unavailable", False, error.message, error.remedy, 0.0)
 
 
-def _lacking(cell: Cell, roots: Roots) -> RetrievalError | None:
-    """What embedding a picture lacks: the weights, or a device for their precision; None where nothing does.
-
-    Or that the extractor cannot take pictures as they are.
-    """
-    if weights.state(cell.spec, roots) != "ready":
-        return weights.missing(cell.spec)
-    return devices.refusal(cell.spec) or shapes.refusal(cell.data, cell.size, cell.spec)
+def _ranked(cell: Cell, side: Side, roots: Roots, parts: Marks) -> bool:
+    """Whether the neighbours of the cell's gallery or test pictures are on disk, sound and current."""
+    return evaluation.stored_neighbours(cell, side, roots, parts=parts) is not None
 
 
-def _stored(cell: Cell, roots: Roots, lacking: RetrievalError | None) -> Readiness:
+def _embedded(cell: Cell, side: Side, roots: Roots, parts: Marks) -> bool:
+    """Whether the vectors of the cell's gallery or test pictures are on disk, sound and current."""
+    key = embedding.key_of(cell.data, cell.size, side, cell.spec)
+    return artifacts.load(roots.lookup, key, fingerprint=parts.embeddings(side)) is not None
+
+
+def _products(cell: Cell, roots: Roots, absent: Missing) -> float:
+    """Roughly as many multiplications as ranking takes, of what is still to be ranked."""
+    if not absent.neighbours:
+        return 0.0
+    counts, length = cell.data.counts, vector_bytes(cell, roots) // 4
+    placing = spaces.products(cell.rules.space, count=counts["train"], length=length, queries=counts["test"])
+    return sum(counts[side] for side in absent.neighbours) * counts["train"] * length + placing
+
+
+def _stored(cell: Cell, roots: Roots, no: RetrievalError | None, absent: Missing) -> Readiness:
     """Sampled queries are ready; say what an upload would still need."""
     if cell.data.vectors:
         return Readiness("ready", False, "", "", 0.0)
-    if lacking is not None:
+    if no is not None:
         noun = "pictures" if cell.data.ndim == 2 else "volumes"
-        return Readiness("ready", False, f"Sampled {noun} only: {lacking.message}", lacking.remedy, 0.0)
-    if embedded(cell, "train", roots):
+        return Readiness("ready", False, f"Sampled {noun} only: {no.message}", no.remedy, 0.0)
+    if not absent.vectors:
         return Readiness("ready", True, "", "", 0.0)
-    seconds = estimate(cell, roots)
+    seconds = estimate(cell, roots, absent)
     note = f"The first upload embeds the gallery, in about {plain_time(seconds)}."
-    return Readiness("ready", True, note, "" if seconds <= A_MINUTE else command(cell), 0.0)
+    return Readiness("ready", True, note, "" if seconds <= A_MINUTE else command(cell), seconds)
 
 
 def _seconds_each(cell: Cell, roots: Roots) -> float:
@@ -145,8 +181,8 @@ def _pixels(cell: Cell, roots: Roots) -> Pixels:
 
 
 def command(cell: Cell) -> str:
-    """What computes a cell on the command line."""
+    """What computes all that is missing of a cell, also of one that can only be searched and not judged."""
     return (
-        f"Run: python -m retrieval evaluate --dataset {cell.dataset} --size {cell.size} "
-        f"--encoder {cell.encoder} --protocol {cell.protocol}"
+        f"Run: python -m retrieval precompute --datasets {cell.dataset} --sizes {cell.size} "
+        f"--encoders {cell.encoder} --protocols {cell.protocol}"
     )

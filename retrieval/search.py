@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from retrieval import evaluation, phrases, provenance, votes
+from retrieval import evaluation, phrases, provenance, readiness, votes
 from retrieval.answers import (
     Answer,
     ItemQuery,
@@ -106,10 +106,15 @@ def sample(cell: Cell, roots: Roots, *, label: int | None = None, seed: int | No
 
 
 def prepare(cell: Cell, roots: Roots, *, device: str = "auto", progress: Progress | None = None) -> None:
-    """Compute what a cell still needs to answer sampled queries: groups, embeddings, neighbours of test and gallery."""
+    """Compute what a cell still needs to answer: groups, neighbours of test and gallery, and vectors for uploads.
+
+    The gallery's vectors are left out where no upload can be embedded here: what is stored may still answer.
+    """
     find_groups(cell.data, cell.size, roots)
     for side in evaluation.sides_of(cell):
         evaluation.neighbours(cell, side, roots, device=device, progress=progress)
+    if "train" in readiness.missing(cell, roots, device=device).vectors:
+        evaluation.embeddings(cell, "train", roots, device=device, progress=progress)
 
 
 def sees(query: PictureQuery, cell: Cell, roots: Roots) -> np.ndarray:

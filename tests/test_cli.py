@@ -244,7 +244,12 @@ def test_evaluate_computes_the_contract_document(run: Run, breast: Roots, tmp_pa
 
     listed = _document(run("list", "results", "--format", "json", roots=anew))
     assert [each["metrics"] for each in listed] == [document["metrics"]]
+    lists, vectors = "neighbours/breastmnist/28/pixels/paper", "embeddings/breastmnist/28/pixels"
+    made = [anew.cache / f"{key}.json" for key in (f"{lists}/test", f"{lists}/train", f"{vectors}/train")]
+    for path in made:
+        path.unlink()
     for_people = run("evaluate", *PIXELS, roots=anew)
+    assert all(path.is_file() for path in made), "what lacks beside a stored result is computed too"
     assert f"{document['metrics']['ACC@1']:.2f} % ({document['hits']['ACC@1']} of 156)" in for_people.stdout
 
 

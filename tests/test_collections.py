@@ -16,7 +16,7 @@ from retrieval.datasets.opening import open_split
 from retrieval.embeddings import embedding
 from retrieval.errors import BadInput, Unavailable
 from retrieval.groups import find_groups
-from retrieval.jobs import queue, worker
+from retrieval.jobs import queue, running, worker
 from retrieval.jobs.leftovers import leftovers, remove
 from retrieval.jobs.plan import Selection, cells_of, plan
 from retrieval.jobs.reasons import STALE
@@ -112,8 +112,14 @@ def test_without_labels_it_is_searched_and_not_ranked(tmp_path: Path, empty_root
     assert answer.vote == () and answer.reliability is None and answer.query_labels is None
     assert {neighbour.agrees for neighbour in answer.neighbours} == {None}
     assert answer.nearness is not None
-    (entry,) = plan(Selection(("mine",), (), ("pixels",)), empty_roots)
+    selection = Selection(("mine",), (), ("pixels",))
+    (entry,) = plan(selection, empty_roots)
     assert entry.state == "done"
+    artifacts.remove_folder(empty_roots.cache / "embeddings")
+    (entry,) = plan(selection, empty_roots)
+    assert (entry.state, entry.cause) == ("to do", "Its neighbours are stored, the vectors of its gallery are not.")
+    assert running.run([entry], empty_roots, report=lambda step: None).done == (asked,)
+    assert plan(selection, empty_roots)[0].state == "done"
 
 
 def test_a_gallery_without_queries_is_searched(tmp_path: Path, empty_roots: Roots):

@@ -138,6 +138,24 @@ def test_without_a_gpu_nothing_is_computed_and_the_plan_says_so(empty_roots):
     assert "is for a GPU" in ours.cause and ours.remedy
 
 
+def test_a_plan_for_the_cpu_refuses_it_whatever_the_machine_has(empty_roots, monkeypatch):
+    monkeypatch.setattr(devices, "_SIGNS_OF_A_GPU", (__file__,))
+    monkeypatch.setattr(devices, "ready", lambda device: "cuda" if device == "auto" else device)
+    selection = Selection(("phantoms",), (), (REDUCED.encoder,), ("cosine",))
+    states = {
+        device: plan(selection, empty_roots, device=device)[0] for device in ("auto", "cpu", "cuda:1", "cpu,cuda:1")
+    }
+    assert [entry.state for entry in states.values()] == ["to do", "unavailable", "to do", "to do"]
+    assert "is for a GPU" in states["cpu"].cause
+
+
+@pytest.mark.parametrize("device", ["cuda:97", "cpu,cuda:97", "processor"])
+def test_a_plan_for_a_device_that_is_not_there_says_so(empty_roots, device):
+    with pytest.raises(Unavailable, match="cannot be used") as caught:
+        plan(Selection(("phantoms",), (), ("pixels",)), empty_roots, device=device)
+    assert "--device" in caught.value.remedy
+
+
 def test_on_the_cpu_it_is_refused_whatever_the_machine_has(empty_roots):
     with pytest.raises(Unavailable, match="is for a GPU"):
         loading.load_encoder(REDUCED.encoder, empty_roots, device="cpu")

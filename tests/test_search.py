@@ -336,8 +336,8 @@ def test_what_takes_long_is_given_as_a_command(roots: Roots, need, tmp_path):
     found = readiness.of_pictures(where, replace(roots, precomputed=tmp_path, cache=roots.cache))
     assert found.state == "command" and found.uploads and found.seconds > readiness.A_MINUTE
     assert found.remedy == (
-        "Run: python -m retrieval evaluate --dataset adrenalmnist3d --size 64 --encoder efficientnet_lite0 "
-        "--protocol paper"
+        "Run: python -m retrieval precompute --datasets adrenalmnist3d --sizes 64 --encoders efficientnet_lite0 "
+        "--protocols paper"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from retrieval import doctor as examination
-from retrieval import evaluation, leaderboard
+from retrieval import evaluation, leaderboard, readiness
 from retrieval.answers import TextQuery
 from retrieval.cells import Cell, cell
 from retrieval.cli import archives, asking, collecting, documents, precomputing, texts, verifying
@@ -26,6 +26,7 @@ from retrieval.jobs import worker as queued
 from retrieval.published import published_row
 from retrieval.ranking.neighbours import Side
 from retrieval.roots import Roots, roots_from_environment
+from retrieval.search import prepare
 from retrieval.shipping import ship
 
 app = typer.Typer(
@@ -213,12 +214,15 @@ def evaluate(
 ) -> None:
     """The numbers of one cell.
 
-    Beside the study's, where it has some. What is missing is computed.
+    Beside the study's, where it has some. What is missing is computed: also the neighbours and vectors that a search
+    needs, where the numbers are there already and the weights are at hand.
     """
     with saying_no(form):
         roots = roots_from_environment()
         asked = cell(dataset, size, encoder, protocol, roots=roots)
         found = evaluation.evaluate(asked, roots, device=device, progress=share_on_stderr())
+        if readiness.lacking(asked, roots, device=device) is None:
+            prepare(asked, roots, device=device, progress=share_on_stderr())
         if write_precomputed or write_gallery:
             ship(asked, roots, gallery=write_gallery)
         study = published_row(roots, **asked.names)

@@ -116,8 +116,10 @@ class _Work:
             with memory.refusals(_title(entry.cell)):
                 self._tell(entry, "Reading data and weights.", 0.0)
                 shared = self._embed_together(entry)
-                compute = evaluate if unrankable(entry.cell) is None else prepare
-                made = compute(entry.cell, self.roots, device=self.device, progress=partial(self._tell, entry))
+                told = partial(self._tell, entry)
+                prepare(entry.cell, self.roots, device=self.device, progress=told)
+                if unrankable(entry.cell) is None:
+                    made = evaluate(entry.cell, self.roots, device=self.device, progress=told)
             self.done.append(entry.cell)
         except Busy:
             state = "busy"
@@ -149,10 +151,10 @@ class _Work:
         if len(mates) < 2:
             return 0.0
         began, self.together = time.monotonic(), mates
-        data, size, specs = entry.cell.data, entry.cell.size, [mate.cell.spec for mate in mates]
+        data, size, told = entry.cell.data, entry.cell.size, partial(self._tell, entry)
         try:
             for side in reversed(sides_of(entry.cell)):
-                told = partial(self._tell, entry)
+                specs = [mate.cell.spec for mate in mates if side in mate.sides]
                 embed_together(data, size, side, specs, self.roots, device=self.device, progress=told)
         finally:
             self.together = ()

@@ -162,7 +162,7 @@ def not_ready(readiness: Readiness, link: Link, *, history: History, notice: str
 
 def _later(link: Link, readiness: Readiness) -> dict[str, Any] | None:
     """A job for what is to be computed; not for words, whose vectors of the gallery are no part of a cell."""
-    wanted = readiness.state in ("minute", "command") and link.text is None
+    wanted = readiness.state != "unavailable" and readiness.seconds and link.text is None
     return jobs_tab.offer(link.cell, readiness.seconds) if wanted else None
 
 

@@ -1,9 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from retrieval import evaluation, results
+from retrieval import artifacts, evaluation, results
 from retrieval.cells import cell
+from retrieval.datasets.catalogue import find_dataset
+from retrieval.datasets.opening import is_at_hand
 from retrieval.errors import Unavailable, UnknownName
 from retrieval.jobs.plan import STUDY, Selection, cells_of, plan
 
@@ -78,6 +81,48 @@ def test_shared_vectors_are_counted_once(empty_roots):
     assert second.bytes < first.bytes
 
 
+def test_a_result_alone_is_to_do_and_the_cause_says_which_part_lacks(empty_roots):
+    selection = Selection(("phantoms",), (), ("pixels",))
+    where = evaluation.evaluate(cell("phantoms", 64, "pixels"), empty_roots).cell
+    artifacts.remove_folder(empty_roots.cache / "embeddings")
+    (entry,) = plan(selection, empty_roots)
+    cause = "Its result and neighbours are stored, the vectors of its gallery are not."
+    assert (entry.state, entry.cause, entry.sides) == ("to do", cause, ("train",))
+    assert entry.pictures == where.data.counts["train"] and entry.seconds > entry.embedding > 0
+    assert entry.bytes == entry.pictures * 4 * 64 * 64, "no list is written again"
+    artifacts.remove_file(empty_roots.cache / f"neighbours/{where.key}/test.json")
+    (entry,) = plan(selection, empty_roots)
+    assert (entry.state, entry.cause) == ("to do", "Its result is stored, its neighbours are not.")
+    assert entry.sides == ("train", "test")
+    artifacts.remove_folder(empty_roots.cache / "results")
+    assert plan(selection, empty_roots)[0].cause == ""
+
+
+def test_vectors_that_a_cell_before_makes_are_not_counted_again_and_others_are(empty_roots):
+    """The first needs its gallery alone, the second ranks the queries besides."""
+    evaluation.evaluate(cell("phantoms", 64, "pixels"), empty_roots)
+    artifacts.remove_folder(empty_roots.cache / "embeddings")
+    paper, reduced, *_ = plan(PHANTOMS, empty_roots)
+    assert (paper.sides, reduced.sides) == (("train",), ("test",))
+    assert reduced.cause == ""
+
+
+def test_without_weights_a_shipped_result_is_done(roots, need, tmp_path):
+    """Nothing more can be computed of it, also where its neighbours are not shipped."""
+    need(is_at_hand(find_dataset("breastmnist"), 28, roots), "breastmnist at 28")
+    bare = replace(roots, weights=None, cache=tmp_path)
+    entries = plan(Selection(("breastmnist",), (28,), ("densenet121",), ("paper", "pca-256", "pca-64")), bare)
+    assert [entry.state for entry in entries] == ["done", "done", "unavailable"]
+
+
+def test_with_weights_it_is_to_do_where_a_search_would_have_to_wait(roots, need, tmp_path):
+    need(is_at_hand(find_dataset("breastmnist"), 28, roots), "breastmnist at 28")
+    anew = replace(roots, cache=tmp_path)
+    entries = plan(Selection(("breastmnist",), (28,), ("pixels",), ("paper", "pca-256")), anew)
+    assert [entry.state for entry in entries] == ["to do", "to do"]
+    assert ["neighbours are stored" in entry.cause for entry in entries] == [True, False]
+
+
 def test_what_was_computed_is_done_and_what_was_computed_otherwise_is_stale(empty_roots):
     selection = Selection(("phantoms",), (), ("pixels",))
     found = evaluation.evaluate(cell("phantoms", 64, "pixels"), empty_roots)
@@ -88,3 +133,11 @@ def test_what_was_computed_is_done_and_what_was_computed_otherwise_is_stale(empt
     (entry,) = plan(selection, empty_roots)
     assert entry.state == "stale"
     assert entry.cause and entry.remedy
+
+
+def test_a_plan_unpacks_nothing(roots, need, tmp_path):
+    need(is_at_hand(find_dataset("breastmnist"), 28, roots), "breastmnist at 28")
+    anew = replace(roots, precomputed=tmp_path / "none", cache=tmp_path / "cache")
+    (entry,) = plan(Selection(("breastmnist",), (28,), ("pixels",)), anew)
+    assert entry.state == "to do" and entry.pictures == 546 + 156
+    assert {path.name for path in (anew.cache / "data").iterdir()} == {"checked"}, "checksums alone"

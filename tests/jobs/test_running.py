@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from retrieval import artifacts, evaluation
+from retrieval import artifacts, evaluation, readiness
+from retrieval.answers import Readiness
 from retrieval.embeddings import embedding
 from retrieval.encoders import builtin, devices
 from retrieval.errors import Unavailable
@@ -121,6 +122,23 @@ def test_a_cell_that_fails_does_not_hold_up_the_others(empty_roots, monkeypatch)
     (manifest,) = manifests.read_all(empty_roots)
     assert [line["state"] for line in manifest["cells"]] == ["failed", "failed", "done", "done"]
     assert "not finite" in manifest["cells"][0]["error"]
+
+
+@pytest.mark.parametrize("lost", [("neighbours", "embeddings"), ("neighbours",), ("embeddings",)])
+def test_what_lacks_beside_a_stored_result_is_made_and_the_result_stays(empty_roots, lost):
+    """As for the cells whose results are shipped without their neighbours or vectors."""
+    run(plan(SELECTION, empty_roots), empty_roots, report=lambda step: None)
+    kept = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in empty_roots.cache.glob("results/**/*.json")}
+    for folder in lost:
+        artifacts.remove_folder(empty_roots.cache / folder)
+    cells = [entry.cell for entry in plan(SELECTION, empty_roots)]
+    outcome = run(plan(SELECTION, empty_roots), empty_roots, report=lambda step: None)
+    assert list(outcome.done) == cells
+    assert [entry.state for entry in plan(SELECTION, empty_roots)] == ["done"] * 4
+    assert all(readiness.of_pictures(one, empty_roots) == Readiness("ready", True, "", "", 0.0) for one in cells)
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in kept} == kept
+    test = {one: (empty_roots.cache / f"embeddings/{one.dataset}/{one.size}/{one.encoder}/test.json") for one in cells}
+    assert all(path.exists() == ("neighbours" in lost or "embeddings" not in lost) for path in test.values())
 
 
 def too_large(monkeypatch, when: str) -> None:

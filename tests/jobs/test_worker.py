@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval import artifacts, results
+from retrieval import artifacts, evaluation, readiness, results
 from retrieval.cells import cell
 from retrieval.embeddings import embedding
 from retrieval.encoders.devices import Lost
@@ -71,6 +71,19 @@ def test_it_does_what_waits_and_ends_when_nothing_is_left(roots):
     done = queue.find(job.id, roots)
     assert (done.state, done.progress.finished, done.progress.errors) == ("done", 1, ())
     assert results.read(results.path_of(roots.cache, cell("phantoms", 64, "pixels", "cosine"))) is not None
+
+
+def test_a_cell_whose_result_alone_is_there_gets_what_else_a_search_needs(roots):
+    one = evaluation.evaluate(cell("phantoms", 64, "pixels", "cosine"), roots).cell
+    before = results.path_of(roots.cache, one).read_bytes()
+    artifacts.remove_folder(roots.cache / "neighbours")
+    artifacts.remove_folder(roots.cache / "embeddings")
+    job = queue.add(CHEAP, roots, title="Cheap")
+    worker.do(job, roots)
+    assert queue.find(job.id, roots).progress.words == "1 cell computed."
+    ready = readiness.of_pictures(one, roots)
+    assert (ready.state, ready.uploads, ready.seconds) == ("ready", True, 0.0)
+    assert results.path_of(roots.cache, one).read_bytes() == before
 
 
 def test_where_only_a_part_can_be_had_it_says_how_much(roots):

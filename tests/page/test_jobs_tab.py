@@ -131,4 +131,6 @@ def test_search_offers_what_takes_longer_than_a_minute(monkeypatch):
     slow = Readiness("command", False, "Not computed.", "Run a command.", 600.0)
     assert view.not_ready(slow, link, history="keep")["later"]["cell"] == ONE
     assert view.not_ready(replace(slow, state="minute"), link, history="keep")["later"]["cell"] == ONE
+    assert view.not_ready(replace(slow, state="ready"), link, history="keep")["later"]["cell"] == ONE  # for uploads
+    assert view.not_ready(replace(slow, state="ready", seconds=0.0), link, history="keep")["later"] is None
     assert view.not_ready(replace(slow, state="unavailable"), link, history="keep")["later"] is None
