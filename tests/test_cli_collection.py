@@ -116,6 +116,16 @@ def test_without_a_size_it_is_embedded_evaluated_searched_and_planned(run: Run, 
     assert "mine as they are, 10 queries" in run("leaderboard", "--dataset", "mine")
 
 
+def test_three_pictures_are_searched_and_a_k_that_is_too_large_says_why(run: Run, tmp_path: Path):
+    picture, *_ = write_classes(tmp_path / "few", {"dark": 2, "light": 1})
+    run("collection", "add", "few", tmp_path / "few")
+    asked = ("search", picture, "--dataset", "few", "--encoder", "pixels")
+    assert len(run(*asked, document=True)["queries"][0]["neighbours"]) == 2
+    assert len(run(*asked, "-k", 2, document=True)["queries"][0]["neighbours"]) == 2
+    error = run(*asked, "-k", 3, code=1, document=True)["queries"][0]["error"]
+    assert error["message"] == "The gallery of few holds 2 pictures, so at most 2 neighbours can be shown."
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -246,7 +246,9 @@ def search(
     ] = None,
     size: Size = None,
     protocol: ProtocolName = "paper",
-    k: Annotated[int, typer.Option("-k", min=1, max=100, help="Neighbours of each picture.")] = 5,
+    k: Annotated[
+        int | None, typer.Option("-k", min=1, max=100, help="Neighbours of each picture; 5 if left out.")
+    ] = None,
     one_per_group: Annotated[
         bool, typer.Option("--one-per-group", help="Of each patient or case of a collection only the nearest picture.")
     ] = False,

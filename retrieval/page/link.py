@@ -12,9 +12,9 @@ from retrieval.encoders.catalogue import encoders_for, find_encoder
 from retrieval.errors import BadInput, RetrievalError, UnknownName
 from retrieval.phrases import plain
 from retrieval.roots import Roots
+from retrieval.votes import USUAL
 
 FEWEST, MOST = 1, 20
-K = 5
 ONE_PER_GROUP = "one-per-group"
 
 _ITEM = re.compile(r"(train|test)-(\d{1,9})")
@@ -36,7 +36,7 @@ class Link:
     """
 
     cell: Cell
-    k: int = K
+    k: int = USUAL
     item: ItemQuery | None = None
     token: str | None = None
     uploaded: bool = False
@@ -47,6 +47,11 @@ class Link:
     def names_query(self) -> bool:
         """Whether it says what is asked with."""
         return self.item is not None or self.token is not None or self.text is not None
+
+    @property
+    def asked_k(self) -> int | None:
+        """k where it is not the usual one, of which a small gallery may give fewer."""
+        return None if self.k == USUAL else self.k
 
     def with_item(self, item: ItemQuery) -> "Link":
         """The same question about a picture of the dataset."""
@@ -74,7 +79,7 @@ def parse(words: Mapping[str, str], default: Cell, roots: Roots | None = None) -
     text = words.get("text") if item is None and not uploaded else None
     return Link(
         cell=where,
-        k=neighbours_wanted(words.get("k", K)),
+        k=neighbours_wanted(words.get("k", USUAL)),
         item=None if uploaded or item is None else parse_item(item, where),
         token=token,
         uploaded=uploaded,
