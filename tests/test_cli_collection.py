@@ -116,6 +116,21 @@ def test_without_a_size_it_is_embedded_evaluated_searched_and_planned(run: Run, 
     assert "mine as they are, 10 queries" in run("leaderboard", "--dataset", "mine")
 
 
+@pytest.mark.parametrize(("splits", "remedy"), [(["train"] * 12, "or give some the split test"), (["train"] * 3, "")])
+def test_what_cannot_be_judged_is_searched_next(run: Run, tmp_path: Path, splits: list[str], remedy: str):
+    """All in the gallery, as advised for searching in every picture; and too few for a ranking."""
+    files = write_classes(tmp_path / "few", {"dark": 6, "light": 6})
+    rows = [f"{file.parent.name}/{file.name},{file.parent.name}" for file in files]
+    given = [*splits, *["test"] * (len(rows) - len(splits))]
+    lines = [f"{row},{split}" for row, split in zip(rows, given, strict=True)]
+    (tmp_path / "few" / "table.csv").write_text("\n".join(["file,label,split", *lines]))
+    assert "Run: python -m retrieval search PICTURE --dataset few --encoder" in run(
+        "collection", "add", "few", tmp_path / "few"
+    )
+    error = run("evaluate", "--dataset", "few", "--encoder", "pixels", code=1, document=True)["error"]
+    assert "a ranking is judged from 6 and one on" in error["message"] and remedy in error["remedy"]
+
+
 def test_three_pictures_are_searched_and_a_k_that_is_too_large_says_why(run: Run, tmp_path: Path):
     picture, *_ = write_classes(tmp_path / "few", {"dark": 2, "light": 1})
     run("collection", "add", "few", tmp_path / "few")

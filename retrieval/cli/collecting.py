@@ -108,7 +108,7 @@ def add(
                 progress=progress,
             )
         document = {**described(made), **_archive(name, roots)}
-    give(document, form, text=f"{text_of(made, document)}\n\n{next_step(made)}")
+    give(document, form, text=f"{text_of(made, document)}\n\n{next_step(made, roots)}")
 
 
 @app.command("list")
