@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ import pytest
 from encoders.stand_in import Hub, served
 from PIL import Image
 
+from retrieval.cli import texts
 from retrieval.datasets.catalogue import DATASETS, find_dataset
 from retrieval.datasets.opening import is_at_hand, open_split
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
@@ -278,7 +280,25 @@ def test_search_of_readable_pictures_is_exit_0(run: Run, breast: Roots, picture:
     done = run("search", picture, *PIXELS, "--protocol", "cosine", roots=breast)
     assert done.returncode == 0, done.stderr
     assert f"{picture}: vote: " in done.stdout
-    assert len(done.stdout.splitlines()) == 2 + 5
+    _, trust, score, *rows = done.stdout.splitlines()
+    said = (
+        r"Among test items whose first neighbour says “[\w ]+”, (\d+) of (\d+) are \((.+) %, 95 % interval .+ to .+\)\."
+    )
+    found = re.fullmatch(said, trust)
+    assert found, trust
+    hits, n, share = map(float, found.groups())
+    assert share == pytest.approx(100 * hits / n, abs=0.05)
+    assert score == "Score: cosine similarity (higher is nearer)."
+    assert len(rows) == 1 + 5
+
+
+def test_where_nothing_is_known_of_an_answer_that_is_said() -> None:
+    none = {"basis": "first neighbour", "label_name": "rare", "hits": 0, "n": 0, "low": None, "high": None}
+    query = {"error": None, "neighbours": [], "vote": None, "nearness": None, "reliability": None}
+    words = texts.answers({"protocol": "paper", "queries": [{**query, "text": "a scar"}]})
+    assert "How far to trust this is not known.\nScore: cosine similarity" in words
+    unseen = texts.answers({"protocol": "paper", "queries": [{**query, "file": "a.png", "reliability": none}]})
+    assert "of no test item does the first neighbour say “rare”.\nScore: distance (lower is nearer)." in unseen
 
 
 def test_search_that_cannot_begin_keeps_its_own_document(run: Run, empty_roots: Roots) -> None:
