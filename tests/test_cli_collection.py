@@ -183,6 +183,28 @@ def test_mednist_becomes_a_collection_in_one_command(run: Run, need, empty_roots
     assert len(found["classes"]) == 6 and found["duplicates"] and found["duplicates_on_two_sides"] == []
 
 
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        ("mine.txt", "its name ends in none of .npz, .npy, .parquet"),
+        ("mine/dark", "it is a folder"),
+        ("mine/dark/00000.png/new/mine.npz", "00000.png is no folder"),
+    ],
+)
+def test_where_to_write_is_looked_at_before_the_work(run: Run, folder: Path, empty_roots: Roots, to: str, message: str):
+    run("collection", "add", "mine", folder)
+    words = ("collection", "export", "mine", "--encoder", "pixels", "--to", folder.parent / to)
+    error = run(*words, code=1, document=True)["error"]
+    assert message in error["message"] and "RETRIEVAL_CACHE" not in error["remedy"]
+    assert not (empty_roots.cache / "embeddings").exists()
+
+
+def test_verify_looks_at_where_to_write_first(run: Run, tmp_path: Path):
+    (tmp_path / "taken.csv").mkdir()
+    error = run("verify", "--encoder", "nothing", "--out", tmp_path / "taken.csv", code=1, document=True)["error"]
+    assert error["message"].endswith("taken.csv' cannot be written: it is a folder.")
+
+
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
     """Sixteen volumes and two pictures in two class folders."""

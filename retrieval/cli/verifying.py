@@ -13,6 +13,7 @@ import typer
 from retrieval import artifacts, verification
 from retrieval.cells import cell
 from retrieval.cli.answering import DONE, SAID_NO, Form, give, saying_no, share_on_stderr
+from retrieval.cli.outputs import check_output
 from retrieval.cli.tables import table
 from retrieval.published import METRICS, PROTOCOL
 from retrieval.roots import Roots, roots_from_environment
@@ -47,6 +48,8 @@ def verify(
     if out is not None and out.suffix not in (".csv", ".json"):
         raise typer.BadParameter("--out ends in .csv or .json.")
     with saying_no(form):
+        if out is not None:
+            check_output(out)
         found = _verified(encoder, dataset, size, roots_from_environment(), device)
         document = [as_document(each) for each in found]
         if out is not None:
