@@ -14,6 +14,7 @@ from retrieval.answers import TextQuery
 from retrieval.cells import Cell, cell
 from retrieval.cli import archives, asking, collecting, documents, precomputing, texts, verifying
 from retrieval.cli.answering import SAID_NO, Form, count_on_stderr, give, saying_no, share_on_stderr
+from retrieval.cli.device_options import Device
 from retrieval.datasets import opening
 from retrieval.datasets.catalogue import datasets, find_dataset
 from retrieval.datasets.download import plain_size
@@ -51,7 +52,6 @@ ProtocolName = Annotated[
         "autoencoder-N, umap-N; all fitted on the gallery only.",
     ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or cuda:1.")]
 FormOption = Annotated[Form, typer.Option("--format", help="For people, or one JSON document.")]
 
 
