@@ -159,6 +159,20 @@ def test_what_cannot_be_is_a_sentence_and_exit_1(run: Run, folder: Path, words: 
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        "embed --dataset phantoms --size 64 --encoder pixels --device foo",
+        "evaluate --dataset phantoms --size 64 --encoder pixels --device cuda:x",
+        "precompute --device cuda:0,foo --dry-run",
+        "download --encoder pixels --size 28",
+        "collection export mine --to mine.csv --size 28",
+    ],
+)
+def test_options_that_would_do_nothing_are_wrong_usage(run: Run, words: str):
+    assert run(*words.split(), code=2) == ""
+
+
+@pytest.mark.parametrize(
     ("name", "pictures", "classes"), [("blood", 190, 5), ("fundus", 185, 5), ("chest_xray", 200, 2)]
 )
 def test_real_pictures_become_collections(run: Run, need, name: str, pictures: int, classes: int):

@@ -164,6 +164,8 @@ def export(
     Beside the pictures, the CSV is what `collection add` reads; the last three columns are not looked at then. A file
     of vectors can be added as a collection itself.
     """
+    if size is not None and not encoder:
+        raise typer.BadParameter("--size is of an extractor's vectors: name one with --encoder.")
     with saying_no(form):
         roots = roots_from_environment()
         found = records.find(name, roots)

@@ -104,6 +104,8 @@ def download(
     """
     if (dataset is None) == (encoder is None):
         raise typer.BadParameter("name either --dataset or --encoder.")
+    if size is not None and encoder is not None:
+        raise typer.BadParameter("--size is of a dataset: weights are the same at each.")
     with saying_no(form):
         roots = roots_from_environment()
         document = _fetch_weights(encoder, roots) if encoder is not None else _fetch_data(dataset or "", size, roots)

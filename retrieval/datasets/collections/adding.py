@@ -77,7 +77,13 @@ def add(
 
     def opened() -> Source:
         archived.check_not_begun(records.folder_of(name, roots))
-        return open_source(place, pattern=pattern, ndim=ndim)
+        source = open_source(place, pattern=pattern, ndim=ndim)
+        if label_tag and source.kind == "vectors":
+            raise BadInput(
+                "An attribute of DICOM files cannot be the label of vectors.",
+                remedy="Give the labels in the file, under the name labels.",
+            )
+        return source
 
     return _added(name, roots, opened, pattern=pattern, seed=seed, vectors=vectors, tags=tags, progress=progress)
 
