@@ -292,6 +292,12 @@ def test_search_of_readable_pictures_is_exit_0(run: Run, breast: Roots, picture:
     assert len(rows) == 1 + 5
 
 
+def test_evaluate_speaks_of_duplicates_where_it_leaves_them_out(run: Run, breast: Roots) -> None:
+    """Groups are what people say of their own pictures."""
+    said = run("evaluate", *PIXELS, roots=breast).stdout
+    assert "duplicates left out" in said and "groups" not in said
+
+
 def test_where_nothing_is_known_of_an_answer_that_is_said() -> None:
     none = {"basis": "first neighbour", "label_name": "rare", "hits": 0, "n": 0, "low": None, "high": None}
     query = {"error": None, "neighbours": [], "vote": None, "nearness": None, "reliability": None}

@@ -18,7 +18,7 @@ _LISTED = {
     "results": ("dataset", "size", "encoder", "protocol", "n_queries", "verified", "ACC@1", "mMV@5", "mAP@5"),
 }
 _MARKS = {"ok": "ok     ", "missing": "MISSING", "note": "note   "}
-_LEFT_OUT = "ACC@1 % groups left out"
+_LEFT_OUT = "ACC@1 % duplicates left out"
 _BOARD = (
     "encoder",
     "protocol",
@@ -28,7 +28,7 @@ _BOARD = (
     "95 %",
     "mMV@5 %",
     "mAP@5 %",
-    "ACC@1 % groups left out",
+    _LEFT_OUT,
     "",
 )
 
@@ -85,13 +85,13 @@ def evaluation(document: Mapping[str, Any]) -> str:
         {
             "metric": name,
             "as published": _with_hits(name, value, document["hits"], n),
-            "groups left out": _with_hits(name, left["metrics"].get(name), left["hits"], n),
+            "duplicates left out": _with_hits(name, left["metrics"].get(name), left["hits"], n),
             "study": _rounded(published.get(name)),
             "hits minus study": difference.get(name),
         }
         for name, value in document["metrics"].items()
     ]
-    columns = ["metric", "as published", "groups left out", *(["study", "hits minus study"] if published else [])]
+    columns = ["metric", "as published", "duplicates left out", *(["study", "hits minus study"] if published else [])]
     head = (
         f"{_place(document)}, {document['encoder']}, {document['protocol']}: {n} queries, "
         f"{left['grouped_queries']} of them with a duplicate in the gallery; data and weights "
