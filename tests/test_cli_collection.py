@@ -90,6 +90,8 @@ def test_it_is_among_the_datasets(run: Run, folder: Path):
     assert found["sizes"] == found["at_hand"] == [0, 28, 64, 128, 224]
     assert found["own"]["labelled"] is True
     assert "mine" in run("list", "datasets")
+    error = run("embed", "--dataset", "mine", "--size", 7, "--encoder", "pixels", code=1, document=True)["error"]
+    assert error["remedy"].endswith("Valid: 0 (as they are), 28, 64, 128, 224.")
 
 
 def test_without_a_size_it_is_embedded_evaluated_searched_and_planned(run: Run, folder: Path):

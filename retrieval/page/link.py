@@ -11,6 +11,7 @@ from retrieval.datasets.catalogue import find_dataset
 from retrieval.encoders.catalogue import encoders_for, find_encoder
 from retrieval.errors import BadInput, RetrievalError, UnknownName
 from retrieval.phrases import plain
+from retrieval.pictures.item import size_choices
 from retrieval.roots import Roots
 from retrieval.votes import USUAL
 
@@ -177,7 +178,7 @@ def _cell(words: Mapping[str, str], dataset: str, default: Cell, roots: Roots | 
     fitting = fitting_cell(dataset, default, roots)
     size = whole_number(words.get("size", fitting.size))
     if size is None:
-        raise UnknownName(f"size of {dataset}", words["size"][:20], fitting.data.sizes)
+        raise UnknownName(f"size of {dataset}", words["size"][:20], size_choices(fitting.data.sizes))
     encoder = words.get("encoder", fitting.encoder)
     usual = fitting.protocol if find_encoder(encoder).precision == "fp32" else None  # else the first that takes it
     return cell(dataset, size, encoder, words.get("protocol", usual), roots=roots)
