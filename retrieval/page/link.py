@@ -58,10 +58,6 @@ class Link:
         """The same question about a picture of the dataset."""
         return replace(self, item=item, token=None, uploaded=False, text=None)
 
-    def with_upload(self, token: str) -> "Link":
-        """The same question about an uploaded picture."""
-        return replace(self, item=None, token=token, uploaded=True, text=None)
-
 
 def parse(words: Mapping[str, str], default: Cell, roots: Roots | None = None) -> Link:
     """The Link that an address asks for; what it leaves out is the default's, or what fits the dataset.
