@@ -15,6 +15,7 @@ import pytest
 from encoders.stand_in import Hub, served
 from PIL import Image
 
+from retrieval import doctor
 from retrieval.cli import texts
 from retrieval.datasets.catalogue import DATASETS, find_dataset
 from retrieval.datasets.opening import is_at_hand, open_split
@@ -337,6 +338,15 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(run: Run, empty_roots: Ro
     found = {check["name"]: check for check in checks}
     assert found["data breastmnist"]["state"] == found["weights densenet121"]["state"] == "missing"
     assert found["data phantoms"]["state"] == found["RETRIEVAL_CACHE"]["state"] == "ok"
+
+
+@pytest.mark.parametrize(("version", "state"), [("3.11.2", "ok"), ("3.12.0", "ok"), ("3.13.1", "note")])
+def test_doctor_notes_a_python_that_was_not_tested(
+    empty_roots: Roots, monkeypatch: pytest.MonkeyPatch, version: str, state: str
+) -> None:
+    monkeypatch.setattr("platform.python_version", lambda: version)
+    python = doctor.examine(empty_roots)[0]
+    assert (python.state, version in python.message) == (state, True)
 
 
 def test_doctor_notices_a_damaged_result(run: Run, empty_roots: Roots) -> None:
