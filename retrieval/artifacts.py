@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 # Who may read and write a file, less what the user's umask forbids: as `open` does it, or its owner alone.
 _OPEN, _PRIVATE = 0o666, 0o600
 _FULL = (errno.ENOSPC, errno.EDQUOT)  # no room on the disk, or none left to this user
+_TOO_MANY = (errno.EMFILE, errno.ENFILE)  # open files: of this process, or of the machine
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,9 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object], *, private: b
         private: Nobody but its owner may read it, whatever the umask allows.
 
     Raises:
-        Unavailable: There is no room for it.
+        Unavailable: There is no room for it, or too many files are open.
     """
-    with _room(path):
+    with _refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         parts.remove_left(path)
         descriptor, part = parts.create(path, mode=_PRIVATE if private else _OPEN)
@@ -106,18 +107,20 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object], *, private: b
 
 
 @contextmanager
-def _room(path: Path) -> Iterator[None]:
-    """Say in a sentence that the disk is full; whatever else it refuses stays an OSError."""
+def _refusals(path: Path) -> Iterator[None]:
+    """Say in a sentence that the disk is full or too many files are open; what else is refused stays an OSError."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno in _FULL:
+            message = f"{path.name} could not be written: there is no room left in {path.parent}."
+            remedy = "Make room there, or point RETRIEVAL_CACHE to a folder on a larger disk, and run it again: "
+        elif error.errno in _TOO_MANY:
+            message = f"{path.name} could not be opened: as many files are open already as the system allows."
+            remedy = "Allow more (ulimit -n), or run fewer things at once, and run it again: "
+        else:
             raise
-        raise Unavailable(
-            f"{path.name} could not be written: there is no room left in {path.parent}.",
-            remedy="Make room there, or point RETRIEVAL_CACHE to a folder on a larger disk, and run it again: "
-            "what was finished before is kept.",
-        ) from error
+        raise Unavailable(message, remedy=f"{remedy}what was finished before is kept.") from error
 
 
 def resume_atomic(path: Path, write: Callable[[IO[bytes]], object], *, check: Callable[[Path], object]) -> None:
@@ -163,9 +166,13 @@ def write_json(path: Path, document: Any, *, private: bool = False) -> None:
 
 
 def read_json(path: Path) -> Any | None:
-    """The document at `path`; None where there is none, or where it is damaged (which is logged)."""
+    """The document at `path`; None where there is none, or where it is damaged (which is logged).
+
+    Unavailable where too many files are open: that is no damage.
+    """
     try:
-        return json.loads(path.read_bytes())
+        with _refusals(path):
+            return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except (ValueError, OSError, RecursionError) as error:
@@ -225,7 +232,10 @@ def _write_rows(rows: Rows, stream: IO[bytes]) -> None:
 
 
 def load(roots: tuple[Path, ...], key: str, *, fingerprint: str) -> Artifact | None:
-    """The first sound artifact of a key with this fingerprint; None if there is none (a damaged one is logged)."""
+    """The first sound artifact of a key with this fingerprint; None if there is none (a damaged one is logged).
+
+    Unavailable where too many files are open: that is no damage.
+    """
     for root in roots:
         document = read_sealed(_manifest(root, key))
         if document is None or document.get("fingerprint") != fingerprint:
@@ -233,7 +243,8 @@ def load(roots: tuple[Path, ...], key: str, *, fingerprint: str) -> Artifact | N
         try:
             files, meta = dict(document["files"]), dict(document["meta"])
             # A file is looked for by its array's name, so that a name that was altered is noticed as well.
-            arrays = {name: _open_array(_array_file(root, key, name), files[name]) for name in files}
+            with _refusals(_manifest(root, key)):
+                arrays = {name: _open_array(_array_file(root, key, name), files[name]) for name in files}
             if not arrays:
                 raise ValueError("it names no arrays")
             return Artifact(fingerprint=fingerprint, arrays=arrays, meta=meta)
@@ -276,7 +287,8 @@ def lock(path: Path, *, what: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     held = filelock.FileLock(path, blocking=False)
     try:
-        held.acquire()
+        with _refusals(path):
+            held.acquire()
     except filelock.Timeout as error:
         message = f"Another process is at work on {what}."
         raise Busy(message, remedy="Wait until it has finished, then try again.") from error

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -472,6 +473,43 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path, monkeypatc
     assert "RETRIEVAL_CACHE" in said.value.remedy
     assert artifacts.read_json(path) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """This process may open no more files than are open now."""
+    resource = pytest.importorskip("resource", reason="Windows sets no limits on a process")
+    most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def test_too_many_open_files_are_a_sentence_and_no_damage(root: Path):
+    path, held = root / "document.json", root / "held.lock"
+    for refused in (
+        lambda: load(root),
+        lambda: artifacts.read_json(manifest(root)),
+        lambda: artifacts.write_json(path, {}),
+        lambda: artifacts.lock(held, what="a test").__enter__(),
+    ):
+        with no_more_files(), pytest.raises(Unavailable, match="as many files are open already") as said:
+            refused()
+        assert "ulimit -n" in said.value.remedy
+    assert load(root) is not None and not path.exists() and not artifacts.is_locked(held)
+
+
+def test_an_array_that_may_not_be_opened_is_not_taken_for_damaged(root: Path, monkeypatch: pytest.MonkeyPatch):
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+
+    with monkeypatch.context() as patch, pytest.raises(Unavailable, match="could not be opened"):
+        patch.setattr(artifacts, "_mapped", refused)
+        load(root)
 
 
 def test_another_refusal_of_the_disk_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from retrieval import artifacts
 from retrieval.datasets.opening import open_split
 from retrieval.datasets.specs import Dataset, Split, SplitName
 from retrieval.embeddings import origins, pipeline, reuse, shapes
-from retrieval.embeddings.keys import fingerprint_of, key_of
+from retrieval.embeddings.keys import aside_key, fingerprint_of, key_of, shard_key
 from retrieval.embeddings.pipeline import Tick
 from retrieval.embeddings.reuse import Kept
 from retrieval.embeddings.seen import Shared
@@ -43,7 +44,7 @@ class Embeddings:
         fingerprint: Of data, weights and pixels.
         verified: Whether data and weights are both the known ones.
         meta: Versions and date of the run that finished them, runtime and device (of all runs that made some, as in
-            `cuda and cpu`); nothing that differs between two runs of one day.
+            `cuda and cpu`), `batch` as in `origins.in_batches`; nothing that differs between two runs of one day.
     """
 
     vectors: np.ndarray
@@ -131,7 +132,7 @@ def shards(dataset: Dataset, split_name: str, key: str, mark: str) -> dict[str, 
     Not of a collection, where they depend on what was kept besides.
     """
     bounds = _bounds(dataset, dataset.counts[split_name])
-    return {_shard_key(key, start): _shard_mark(mark, start, stop) for start, stop in bounds}
+    return {shard_key(key, start): _shard_mark(mark, start, stop) for start, stop in bounds}
 
 
 def _encoder(split: Split, spec: EncoderSpec, roots: Roots, device: str) -> Encoder:
@@ -159,7 +160,7 @@ def _kept(split: Split, spec: EncoderSpec, weights: Weights, key: str, roots: Ro
     """Of a collection, the vectors that are there of pictures that have not changed."""
     if split.dataset.own is None:
         return None
-    return reuse.find(split, _context(split, spec, weights.digest), key, roots)
+    return reuse.find(split, _context(split, spec, weights.digest), (key, aside_key(key)), roots)
 
 
 def _context(split: Split, spec: EncoderSpec, weights_digest: str) -> str:
@@ -189,52 +190,70 @@ class _Making:
 
 def _make(making: _Making) -> Iterator[None]:
     """Every shard in turn, then all as one file."""
-    encoder, roots = making.encoder, making.roots
-    shards: list[artifacts.Artifact] = []
-    for shard in _shards_of(making):
-        shards.append(shard)
+    roots = making.roots
+    shards: list[Mapping[str, Any]] = []
+    for meta in _shards_of(making):
+        shards.append(meta)
         yield None
-    arrays: dict[str, np.ndarray | artifacts.Rows] = {"vectors": _joined(making, shards)}
-    batches = [shard.meta.get("batch", len(making.split)) for shard in shards]
-    usual = making.kept.meta.get("batch") if making.kept else None
-    parts = [*([making.kept.meta] if making.kept else []), *(shard.meta for shard in shards)]
-    meta = {**origins.of_parts(encoder, parts), "batch": min(batches, default=usual)}
+    arrays: dict[str, np.ndarray | artifacts.Rows] = {"vectors": _joined(making)}
     if making.whole.dataset.own is not None:
         arrays["digests"] = reuse.digests_of(making.whole)
-        meta |= {"context": _context(making.whole, encoder.spec, encoder.weights_digest)}
-        meta |= {"embedded": len(making.split), "kept": len(making.whole) - len(making.split)}
+    if making.kept is not None:
+        making.kept.set_aside(aside_key(making.key), roots)
+    meta = _recorded(making, shards)
     artifacts.save(roots.cache, making.key, arrays=arrays, fingerprint=making.mark, meta=meta)
     shutil.rmtree(_shards(roots, making.key), ignore_errors=True)
 
 
-def _joined(making: _Making, shards: list[artifacts.Artifact]) -> artifacts.Rows:
+def _recorded(making: _Making, shards: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is recorded of the whole, by what was of each shard, and of the vectors that were kept."""
+    encoder, count = making.encoder, len(making.split)
+    kept = [making.kept.stored.meta] if making.kept else []
+    bounds = _bounds(making.split.dataset, count)
+    sizes = [(stop - start, shard.get("batch", count)) for (start, stop), shard in zip(bounds, shards, strict=True)]
+    batches = origins.in_batches(sizes) if sizes else {"batch": kept[0].get("batch")}
+    meta = origins.of_parts(encoder, [*kept, *shards]) | batches
+    if making.whole.dataset.own is not None:
+        meta |= {"context": _context(making.whole, encoder.spec, encoder.weights_digest)}
+        meta |= {"embedded": count, "kept": len(making.whole) - count}
+    return meta
+
+
+def _joined(making: _Making) -> artifacts.Rows:
     """The vectors of the shards, and among them those that were kept."""
-    vectors = [shard.arrays["vectors"] for shard in shards]
+    vectors = _vectors(making)
     if making.kept is not None:
         return making.kept.joined(vectors)
-    return artifacts.Rows((len(making.split), *vectors[0].shape[1:]), np.dtype(np.float32), vectors)
+    first = next(vectors)
+    return artifacts.Rows((len(making.split), *first.shape[1:]), np.dtype(np.float32), chain([first], vectors))
 
 
-def _shards_of(making: _Making) -> Iterator[artifacts.Artifact]:
-    """The shards, memory-mapped: as an earlier run left them, else embedded now, in the batches of the one before.
+def _vectors(making: _Making) -> Iterator[np.ndarray]:
+    """The vectors of each shard, opened when it is asked for: a process may not open as many files as there are."""
+    for start, stop in _bounds(making.split.dataset, len(making.split)):
+        yield _read_back(making, start, stop).arrays["vectors"]
+
+
+def _shards_of(making: _Making) -> Iterator[Mapping[str, Any]]:
+    """What is recorded of each shard: as an earlier run left it, else embedded now, in the batches of the one before.
 
     So a run that is taken up goes on in the batches that it was begun in, and memory that was too small once is not
     tried again; only the first shard of all looks for the best size.
     """
     split = making.split
     bounds = _bounds(split.dataset, len(split))
-    found = {start: _stored_shard(making, start, stop) for start, stop in bounds}
-    batch = next((_batch(shard, making.encoder) for shard in found.values() if shard is not None), None)
+    found = {start: shard.meta for start, stop in bounds if (shard := _stored_shard(making, start, stop)) is not None}
+    batch = next((_batch(meta, making.encoder) for meta in found.values()), None)
     for start, stop in bounds:
         tick = _tick(making.progress, making.encoder, split, start, stop)
-        shard = found.pop(start)
-        if shard is None:
+        meta = found.get(start)
+        if meta is None:
             batch = batch or _first_batch(making)
-            shard = _embedded_shard(making, start, stop, batch, tick)
-        batch = _batch(shard, making.encoder) or batch
+            meta = _embedded_shard(making, start, stop, batch, tick)
+        batch = _batch(meta, making.encoder) or batch
         pipeline.give_back(split.images)
         tick(1.0)
-        yield shard
+        yield meta
 
 
 def _bounds(dataset: Dataset, count: int) -> list[tuple[int, int]]:
@@ -250,9 +269,9 @@ def _first_batch(making: _Making) -> int:
     return pipeline.batch_for(encoder, _seen_side(split, encoder.spec), count=_pictures(split))
 
 
-def _batch(shard: artifacts.Artifact, encoder: Encoder) -> int | None:
+def _batch(meta: Mapping[str, Any], encoder: Encoder) -> int | None:
     """The batch that a shard was made in, if it was made as this encoder would: on such a device, by such a runtime."""
-    return shard.meta.get("batch") if shard.meta.get("ran") == origins.ran(encoder) else None
+    return meta.get("batch") if meta.get("ran") == origins.ran(encoder) else None
 
 
 def _tidy(roots: Roots, key: str, what: str) -> None:
@@ -283,8 +302,16 @@ def _stored_shard(making: _Making, start: int, stop: int) -> artifacts.Artifact 
     return artifacts.load((making.roots.cache,), key, fingerprint=mark)
 
 
-def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Tick) -> artifacts.Artifact:
-    """The vectors of items start to stop, embedded now, written and read back."""
+def _read_back(making: _Making, start: int, stop: int) -> artifacts.Artifact:
+    """As `_stored_shard`, of a shard that this run has found or written."""
+    found = _stored_shard(making, start, stop)
+    if found is None:
+        raise RuntimeError(f"{shard_key(making.key, start)} was written but cannot be read back")
+    return found
+
+
+def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Tick) -> Mapping[str, Any]:
+    """Embed items start to stop, write their vectors and read them back; what is recorded of them."""
     batches: list[int] = []
     embed_items = embed_volumes if making.split.dataset.ndim == 3 else embed_pictures
     items, seen = making.split.images[start:stop], making.shared.at(start) if making.shared else None
@@ -293,20 +320,13 @@ def _embedded_shard(making: _Making, start: int, stop: int, batch: int, tick: Ti
     meta = {"ran": origins.ran(making.encoder), **({"batch": min(batches)} if batches else {})}
     key, mark = _address(making, start, stop)
     artifacts.save(making.roots.cache, key, arrays={"vectors": vectors}, fingerprint=mark, meta=meta)
-    found = _stored_shard(making, start, stop)
-    if found is None:
-        raise RuntimeError(f"{key} was written but cannot be read back")
-    return found
+    return _read_back(making, start, stop).meta
 
 
 def _address(making: _Making, start: int, stop: int) -> tuple[str, str]:
     """Key and fingerprint of a shard; with what is kept, others are left to embed."""
-    beside = {} if making.kept is None else {"kept": making.kept.fingerprint}
-    return _shard_key(making.key, start), _shard_mark(making.mark, start, stop, **beside)
-
-
-def _shard_key(key: str, start: int) -> str:
-    return f"{key}.shards/{start:08d}"
+    beside = {} if making.kept is None else {"kept": making.kept.stored.fingerprint}
+    return shard_key(making.key, start), _shard_mark(making.mark, start, stop, **beside)
 
 
 def _shard_mark(mark: str, start: int, stop: int, **beside: str) -> str:

@@ -44,3 +44,13 @@ def key_of(dataset: Dataset, size: int, split: str, spec: EncoderSpec, variant: 
     """Where the Embeddings of a split lie, relative to a root; those of a variant of the spec beside its own."""
     name = f"{spec.name}.{variant}" if variant else spec.name  # a point is in no encoder's name
     return f"embeddings/{dataset.name}/{size}/{name}/{split}"
+
+
+def shard_key(key: str, start: int) -> str:
+    """Where the vectors of one shard of these Embeddings lie until all are there, by its first item."""
+    return f"{key}.shards/{start:08d}"
+
+
+def aside_key(key: str) -> str:
+    """Where, among the shards, the Embeddings lie that are being replaced."""
+    return f"{key}.shards/kept"

@@ -1,6 +1,8 @@
 """How vectors came to be: recorded beside them, never part of their key."""
 
 from collections.abc import Iterable, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from retrieval import provenance
@@ -24,6 +26,19 @@ def of_parts(encoder: Encoder, parts: Iterable[Mapping[str, Any]]) -> dict[str, 
         return made
     runtimes, devices = zip(*(run.split(" on ") for run in runs), strict=True)
     return made | {"runtime": _each_once(runtimes), "device": _each_once(devices)}
+
+
+def in_batches(sizes: Iterable[tuple[int, int]]) -> dict[str, Any]:
+    """What is recorded of batches: the `batch`; where it changed on the way, the smallest, and all as `batches`.
+
+    These are pairs in the order of the items: so many of them, in batches of so many.
+
+    Args:
+        sizes: Of each shard, how many items it holds, and its batch.
+    """
+    runs = [[sum(items for items, _ in run), batch] for batch, run in groupby(sizes, key=itemgetter(1))]
+    smallest = {"batch": min(batch for _, batch in runs)}
+    return smallest if len(runs) == 1 else smallest | {"batches": runs}
 
 
 def _of(encoder: Encoder) -> dict[str, Any]:

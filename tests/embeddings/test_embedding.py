@@ -240,6 +240,35 @@ def interrupted(roots: Roots, at: float = 0.0) -> Path:
     return shard
 
 
+FEW_FILES = """
+import resource, sys
+from pathlib import Path
+from retrieval.datasets.catalogue import find_dataset
+from retrieval.embeddings import embedding
+from retrieval.embeddings.together import embed_together
+from retrieval.encoders.catalogue import find_encoder
+from retrieval.roots import Roots
+
+embedding.PICTURES_IN_SHARD = 2
+cache = Path(sys.argv[1])
+roots = Roots(data=(), weights=None, precomputed=cache / "nothing", cache=cache)
+dataset, specs = find_dataset("phantoms"), [find_encoder(name) for name in ("pixels", "histogram")]
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]),) * 2)
+embed_together(dataset, 64, "test", specs, roots)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sets no limits on a process")
+def test_more_shards_than_a_process_may_open_files(tmp_path: Path):
+    """Two encoders make 75 shards each, and 64 files are kept open for whoever asks for them again."""
+    environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", FEW_FILES, str(tmp_path), "112"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr == ""
+    home = tmp_path / "embeddings" / "phantoms" / "64"
+    assert {path.parent.name for path in home.glob("*/test.json")} == {"pixels", "histogram"}
+
+
 @pytest.mark.usefixtures("fifties")
 @pytest.mark.parametrize("damage", ["altered", "cut", "gone", "manifest cut", "manifest gone"])
 def test_a_damaged_shard_is_made_again(damage: str, empty_roots: Roots, counted: list[int]):
@@ -276,7 +305,7 @@ def test_memory_that_was_too_small_once_is_not_tried_again_and_a_resumed_run_goe
     undisturbed = dataclasses.replace(empty_roots, cache=tmp_path / "undisturbed")
     made = embedding.embed(PHANTOMS, 64, "test", PIXELS, undisturbed)
     assert counted == [50] + [16, 16, 16, 2] * 2 and refused == [50, 32]
-    assert made.meta["batch"] == 16
+    assert made.meta["batch"] == 16 and made.meta["batches"] == [[50, pipeline.BATCH], [100, 16]]
 
     class Stopped(Exception):
         pass
@@ -292,8 +321,10 @@ def test_memory_that_was_too_small_once_is_not_tried_again_and_a_resumed_run_goe
     assert len(refused) == 2
     embedding.embed(PHANTOMS, 64, "test", PIXELS, empty_roots)
     assert counted == [50] + [16, 16, 16, 2] * 2 and len(refused) == 2
-    files = [vectors_file(roots, PHANTOMS, 64, "test", PIXELS).read_bytes() for roots in (empty_roots, undisturbed)]
-    assert files[0] == files[1]
+    files = [vectors_file(roots, PHANTOMS, 64, "test", PIXELS) for roots in (empty_roots, undisturbed)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    manifests = [file.with_name("test.json").read_bytes() for file in files]
+    assert manifests[0] == manifests[1]
 
 
 @pytest.mark.usefixtures("fifties")
