@@ -46,7 +46,7 @@ gpu: $(TESTS) ## run the tests that need an NVIDIA GPU
 
 $(APP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
-	  "Python 3.11 or 3.12 is needed and $(PYTHON) is %d.%d: name one with make PYTHON=python3.12." % sys.version_info[:2])'
+	  "Python 3.11 or newer is needed and $(PYTHON) is %d.%d: name one with make PYTHON=python3.12." % sys.version_info[:2])'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -r requirements.txt
 	@touch $@

@@ -8,7 +8,7 @@ from retrieval.datasets.specs import Dataset
 from retrieval.encoders.catalogue import encoders_for, find_encoder, takes
 from retrieval.encoders.specs import EncoderSpec
 from retrieval.errors import BadInput, Unavailable, UnknownName
-from retrieval.pictures.item import AS_THEY_ARE
+from retrieval.pictures.item import AS_THEY_ARE, size_choices
 from retrieval.protocols import PROTOCOLS, Protocol, find_protocol
 from retrieval.roots import Roots
 
@@ -72,7 +72,7 @@ def cell(
     data, spec = find_dataset(dataset, roots), find_encoder(encoder)
     size = _side(data) if size is None else size
     if size not in data.sizes:
-        raise UnknownName(f"size of {dataset}", size, data.sizes)
+        raise UnknownName(f"size of {dataset}", size, size_choices(data.sizes))
     if not takes(spec, data):
         fitting = [other.name for other in encoders_for(data)]
         raise UnknownName(f"extractor for {'vectors' if data.vectors else f'{data.ndim}D items'}", encoder, fitting)

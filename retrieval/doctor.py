@@ -21,6 +21,7 @@ from retrieval.roots import Roots
 
 State = Literal["ok", "missing", "note"]
 
+_PYTHONS = ("3.11.", "3.12.")
 _NEEDED = (
     *("gradio", "httpx", "torch", "torchvision", "keras", "h5py", "timm", "open_clip_torch", "transformers"),
     *("tokenizers", "sentencepiece", "safetensors", "huggingface_hub", "onnxruntime", "onnx", "onnxscript"),
@@ -62,7 +63,11 @@ def examine(roots: Roots) -> tuple[Check, ...]:
 
 
 def _python() -> Check:
-    return Check("python", "ok", f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} cores.")
+    version = platform.python_version()
+    found = f"Python {version} on {platform.system()}, {os.cpu_count()} cores."
+    if version.startswith(_PYTHONS):
+        return Check("python", "ok", found)
+    return Check("python", "note", f"{found} It was made for 3.11 and 3.12; newer ones are not tested.")
 
 
 def _package(name: str) -> Check:

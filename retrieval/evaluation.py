@@ -170,10 +170,11 @@ def unrankable(cell: Cell) -> Unavailable | None:
             remedy="They can be searched. To rank extractors, give labels by class folders or a CSV, and update it.",
         )
     if data.own is not None and (not data.counts["test"] or data.counts["train"] < needed):
+        how = "Add more" if data.counts["test"] else "Add more, or give some the split test,"
         return Unavailable(
             f"{data.title} has {data.counts['train']} {data.noun}s in its gallery and {data.counts['test']} to ask "
             f"with; a ranking is judged from {needed} and one on.",
-            remedy="It can be searched. Add more and update the collection.",
+            remedy=f"It can be searched. {how} and update the collection.",
         )
     return None
 

@@ -8,7 +8,7 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from retrieval import evaluation, results
@@ -139,11 +139,6 @@ def select(
         if all(value is None or getattr(row, name) == value for name, value in wanted.items())
         and (protocol is None or row.protocol in (None, protocol))
     )
-
-
-def rows_document(roots: Roots) -> dict[str, Any]:
-    """The leaderboard as one JSON-representable document: metrics in percent at full precision, unknown is null."""
-    return {"rows": [asdict(row) for row in leaderboard(roots)]}
 
 
 def to_csv(rows: Iterable[Row]) -> str:

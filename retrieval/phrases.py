@@ -76,7 +76,7 @@ def gallery(cell: Cell, roots: Roots, *, progress: Progress | None = None) -> Em
     return embedding.embed(cell.data, cell.size, "train", spec, roots, variant=variant, progress=progress)
 
 
-def find(query: TextQuery, cell: Cell, roots: Roots, *, k: int = 5, one_per_group: bool = False) -> Answer:
+def find(query: TextQuery, cell: Cell, roots: Roots, *, k: int | None = None, one_per_group: bool = False) -> Answer:
     """The k gallery pictures nearest to words, by cosine; without a reliability or a nearness.
 
     Raises:
@@ -87,7 +87,7 @@ def find(query: TextQuery, cell: Cell, roots: Roots, *, k: int = 5, one_per_grou
     text = plain(query.text)
     vectors = gallery(cell, roots)
     pictures = evaluation.split_of(cell, "train", roots)
-    votes.check_k(k, len(pictures))
+    k = votes.settled_k(k, pictures, itself=False)
     given = gallery_groups(cell.data, roots) if one_per_group else None
     encoder = loading.load_text_encoder(cell.encoder, roots)
     loading.check_same(cell.spec, loading.identify(cell.spec, roots).digest, encoder.weights_digest)

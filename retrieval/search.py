@@ -39,9 +39,10 @@ from retrieval.scoring.uncertainty import wilson
 BEYOND = 99.0  # percentile of the nearest score above which nothing in the gallery looks like the query
 
 
-def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5, one_per_group: bool = False) -> Answer:
+def find(query: Query, cell: Cell, roots: Roots, *, k: int | None = None, one_per_group: bool = False) -> Answer:
     """The k nearest gallery items of a query, with all that is known about how far to trust them.
 
+    Without a k the five nearest, or all where the gallery holds fewer.
     What is missing on the way (embeddings, neighbours) is computed; ask `readiness` first where that must be quick.
     Words are compared as `phrases` says, whatever the cell's protocol. `one_per_group`: of each group that people gave
     to the gallery (a patient, a case) only its nearest item.
@@ -54,7 +55,7 @@ def find(query: Query, cell: Cell, roots: Roots, *, k: int = 5, one_per_group: b
     if isinstance(query, TextQuery):
         return phrases.find(query, cell, roots, k=k, one_per_group=one_per_group)
     gallery = evaluation.split_of(cell, "train", roots)
-    votes.check_k(k, len(gallery))
+    k = votes.settled_k(k, gallery, itself=isinstance(query, ItemQuery) and query.split == "train")
     given = gallery_groups(cell.data, roots) if one_per_group else None
     groups = find_groups(cell.data, cell.size, roots)
     item, labels, notes = _item(query, cell, roots)

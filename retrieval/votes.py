@@ -7,11 +7,26 @@ from retrieval.datasets import relevance
 from retrieval.datasets.specs import Split
 from retrieval.errors import BadInput
 
+USUAL, MOST = 5, 100  # neighbours: where nobody says how many, and the most that are ever given
 
-def check_k(k: int, n: int) -> None:
-    """BadInput unless a gallery of n items can give k neighbours, itself left out; at most 100 are ever given."""
-    if not 1 <= k <= min(n - 1, 100):
-        raise BadInput(f"k is {k}.", remedy=f"Choose a k between 1 and {min(n - 1, 100)}.")
+
+def settled_k(k: int | None, gallery: Split, *, itself: bool) -> int:
+    """How many neighbours to give: k, or where none is asked for five, and all where the gallery holds fewer.
+
+    `itself`: the query is of the gallery, and left out. BadInput where the gallery cannot give k.
+    """
+    data, held = gallery.dataset, len(gallery)
+    most = min(held - itself, MOST)
+    settled = min(USUAL, most) if k is None else k
+    if 1 <= settled <= most:
+        return settled
+    if most == MOST or (k is not None and k < 1):
+        raise BadInput(f"k is {k}.", remedy=f"Choose a k between 1 and {most}.")
+    own, these = ", this one among them" if itself else "", "neighbour" if most == 1 else "neighbours"
+    raise BadInput(
+        f"The gallery of {data.title} holds {held} {data.noun}s{own}, so at most {most} {these} can be shown.",
+        remedy=f"Choose a k between 1 and {most}.",
+    )
 
 
 def neighbour(

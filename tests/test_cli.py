@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import pytest
 from encoders.stand_in import Hub, served
 from PIL import Image
 
+from retrieval import doctor
+from retrieval.cli import texts
 from retrieval.datasets.catalogue import DATASETS, find_dataset
 from retrieval.datasets.opening import is_at_hand, open_split
 from retrieval.encoders.catalogue import ENCODERS, find_encoder
@@ -285,7 +288,31 @@ def test_search_of_readable_pictures_is_exit_0(run: Run, breast: Roots, picture:
     done = run("search", picture, *PIXELS, "--protocol", "cosine", roots=breast)
     assert done.returncode == 0, done.stderr
     assert f"{picture}: vote: " in done.stdout
-    assert len(done.stdout.splitlines()) == 2 + 5
+    _, trust, score, *rows = done.stdout.splitlines()
+    said = (
+        r"Among test items whose first neighbour says “[\w ]+”, (\d+) of (\d+) are \((.+) %, 95 % interval .+ to .+\)\."
+    )
+    found = re.fullmatch(said, trust)
+    assert found, trust
+    hits, n, share = map(float, found.groups())
+    assert share == pytest.approx(100 * hits / n, abs=0.05)
+    assert score == "Score: cosine similarity (higher is nearer)."
+    assert len(rows) == 1 + 5
+
+
+def test_evaluate_speaks_of_duplicates_where_it_leaves_them_out(run: Run, breast: Roots) -> None:
+    """Groups are what people say of their own pictures."""
+    said = run("evaluate", *PIXELS, roots=breast).stdout
+    assert "duplicates left out" in said and "groups" not in said
+
+
+def test_where_nothing_is_known_of_an_answer_that_is_said() -> None:
+    none = {"basis": "first neighbour", "label_name": "rare", "hits": 0, "n": 0, "low": None, "high": None}
+    query = {"error": None, "neighbours": [], "vote": None, "nearness": None, "reliability": None}
+    words = texts.answers({"protocol": "paper", "queries": [{**query, "text": "a scar"}]})
+    assert "How far to trust this is not known.\nScore: cosine similarity" in words
+    unseen = texts.answers({"protocol": "paper", "queries": [{**query, "file": "a.png", "reliability": none}]})
+    assert "of no test item does the first neighbour say “rare”.\nScore: distance (lower is nearer)." in unseen
 
 
 def test_search_that_cannot_begin_keeps_its_own_document(run: Run, empty_roots: Roots) -> None:
@@ -318,6 +345,15 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(run: Run, empty_roots: Ro
     found = {check["name"]: check for check in checks}
     assert found["data breastmnist"]["state"] == found["weights densenet121"]["state"] == "missing"
     assert found["data phantoms"]["state"] == found["RETRIEVAL_CACHE"]["state"] == "ok"
+
+
+@pytest.mark.parametrize(("version", "state"), [("3.11.2", "ok"), ("3.12.0", "ok"), ("3.13.1", "note")])
+def test_doctor_notes_a_python_that_was_not_tested(
+    empty_roots: Roots, monkeypatch: pytest.MonkeyPatch, version: str, state: str
+) -> None:
+    monkeypatch.setattr("platform.python_version", lambda: version)
+    python = doctor.examine(empty_roots)[0]
+    assert (python.state, version in python.message) == (state, True)
 
 
 def test_doctor_notices_a_damaged_result(run: Run, empty_roots: Roots) -> None:

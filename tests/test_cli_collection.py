@@ -90,6 +90,8 @@ def test_it_is_among_the_datasets(run: Run, folder: Path):
     assert found["sizes"] == found["at_hand"] == [0, 28, 64, 128, 224]
     assert found["own"]["labelled"] is True
     assert "mine" in run("list", "datasets")
+    error = run("embed", "--dataset", "mine", "--size", 7, "--encoder", "pixels", code=1, document=True)["error"]
+    assert error["remedy"].endswith("Valid: 0 (as they are), 28, 64, 128, 224.")
 
 
 def test_without_a_size_it_is_embedded_evaluated_searched_and_planned(run: Run, folder: Path):
@@ -116,6 +118,31 @@ def test_without_a_size_it_is_embedded_evaluated_searched_and_planned(run: Run, 
     assert "mine as they are, 10 queries" in run("leaderboard", "--dataset", "mine")
 
 
+@pytest.mark.parametrize(("splits", "remedy"), [(["train"] * 12, "or give some the split test"), (["train"] * 3, "")])
+def test_what_cannot_be_judged_is_searched_next(run: Run, tmp_path: Path, splits: list[str], remedy: str):
+    """All in the gallery, as advised for searching in every picture; and too few for a ranking."""
+    files = write_classes(tmp_path / "few", {"dark": 6, "light": 6})
+    rows = [f"{file.parent.name}/{file.name},{file.parent.name}" for file in files]
+    given = [*splits, *["test"] * (len(rows) - len(splits))]
+    lines = [f"{row},{split}" for row, split in zip(rows, given, strict=True)]
+    (tmp_path / "few" / "table.csv").write_text("\n".join(["file,label,split", *lines]))
+    assert "Run: python -m retrieval search PICTURE --dataset few --encoder" in run(
+        "collection", "add", "few", tmp_path / "few"
+    )
+    error = run("evaluate", "--dataset", "few", "--encoder", "pixels", code=1, document=True)["error"]
+    assert "a ranking is judged from 6 and one on" in error["message"] and remedy in error["remedy"]
+
+
+def test_three_pictures_are_searched_and_a_k_that_is_too_large_says_why(run: Run, tmp_path: Path):
+    picture, *_ = write_classes(tmp_path / "few", {"dark": 2, "light": 1})
+    run("collection", "add", "few", tmp_path / "few")
+    asked = ("search", picture, "--dataset", "few", "--encoder", "pixels")
+    assert len(run(*asked, document=True)["queries"][0]["neighbours"]) == 2
+    assert len(run(*asked, "-k", 2, document=True)["queries"][0]["neighbours"]) == 2
+    error = run(*asked, "-k", 3, code=1, document=True)["queries"][0]["error"]
+    assert error["message"] == "The gallery of few holds 2 pictures, so at most 2 neighbours can be shown."
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -131,6 +158,20 @@ def test_without_a_size_it_is_embedded_evaluated_searched_and_planned(run: Run, 
 def test_what_cannot_be_is_a_sentence_and_exit_1(run: Run, folder: Path, words: tuple[str, ...], message: str):
     error = run(*(word.format(folder=folder) for word in words), code=1, document=True)["error"]
     assert message in error["message"] and error["remedy"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "embed --dataset phantoms --size 64 --encoder pixels --device foo",
+        "evaluate --dataset phantoms --size 64 --encoder pixels --device cuda:x",
+        "precompute --device cuda:0,foo --dry-run",
+        "download --encoder pixels --size 28",
+        "collection export mine --to mine.csv --size 28",
+    ],
+)
+def test_options_that_would_do_nothing_are_wrong_usage(run: Run, words: str):
+    assert run(*words.split(), code=2) == ""
 
 
 @pytest.mark.parametrize(
@@ -156,6 +197,28 @@ def test_mednist_becomes_a_collection_in_one_command(run: Run, need, empty_roots
     found = json.loads(done.stdout)
     assert found["counts"] == {"train": 8400, "val": 1200, "test": 2400}
     assert len(found["classes"]) == 6 and found["duplicates"] and found["duplicates_on_two_sides"] == []
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        ("mine.txt", "its name ends in none of .npz, .npy, .parquet"),
+        ("mine/dark", "it is a folder"),
+        ("mine/dark/00000.png/new/mine.npz", "00000.png is no folder"),
+    ],
+)
+def test_where_to_write_is_looked_at_before_the_work(run: Run, folder: Path, empty_roots: Roots, to: str, message: str):
+    run("collection", "add", "mine", folder)
+    words = ("collection", "export", "mine", "--encoder", "pixels", "--to", folder.parent / to)
+    error = run(*words, code=1, document=True)["error"]
+    assert message in error["message"] and "RETRIEVAL_CACHE" not in error["remedy"]
+    assert not (empty_roots.cache / "embeddings").exists()
+
+
+def test_verify_looks_at_where_to_write_first(run: Run, tmp_path: Path):
+    (tmp_path / "taken.csv").mkdir()
+    error = run("verify", "--encoder", "nothing", "--out", tmp_path / "taken.csv", code=1, document=True)["error"]
+    assert error["message"].endswith("taken.csv' cannot be written: it is a folder.")
 
 
 @pytest.fixture

@@ -107,6 +107,9 @@ def test_vectors_and_pictures_are_never_mistaken_for_each_other(mine: Imported, 
         adding.add("other", tmp_path / "own", empty_roots, vectors="My network")
     with pytest.raises(BadInput, match="these are vectors"):
         adding.add("other", tmp_path / "mine.npz", empty_roots, pattern="(.)")
+    for made_by in ("", "My network"):
+        with pytest.raises(BadInput, match="cannot be the label of vectors"):
+            adding.add("other", tmp_path / "mine.npz", empty_roots, label_tag="Modality", vectors=made_by)
 
 
 def test_a_file_of_vectors_that_changes_is_noticed(mine: Imported, empty_roots: Roots, tmp_path: Path):

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from scipy.stats import binomtest
@@ -15,7 +15,7 @@ from retrieval.datasets.catalogue import find_dataset
 from retrieval.datasets.class_counts import unordered_labels
 from retrieval.datasets.opening import data_digest, is_at_hand, open_split
 from retrieval.encoders.weights import expected
-from retrieval.leaderboard import BLIND, MAJORITY, Figures, leaderboard, near_best, rows_document, select, to_csv
+from retrieval.leaderboard import BLIND, MAJORITY, Figures, leaderboard, near_best, select, to_csv
 from retrieval.roots import SHIPPED, Roots
 
 DENSENET_BREAST = {"mMV@5": 127, "ACC@1": 125, "ACC@3": 150, "ACC@5": 154}  # the study's row, in hits
@@ -142,9 +142,9 @@ def test_a_row_equal_to_the_majority_class_does_not_beat_it(board_roots):
 
 
 def test_what_is_missing_is_blank_and_never_zero(board_roots):
-    document = rows_document(board_roots)
-    json.dumps(document, allow_nan=False)
-    published = [row for row in document["rows"] if row["source"] == "published"]
+    rows = [asdict(row) for row in leaderboard(board_roots)]
+    json.dumps(rows, allow_nan=False)
+    published = [row for row in rows if row["source"] == "published"]
     assert all(row["groups_left_out"] is None and row["verified"] is None for row in published)
     table = list(csv.DictReader(io.StringIO(to_csv(leaderboard(board_roots)))))
     row = next(row for row in table if row["source"] == "published" and row["encoder"] == "conch")

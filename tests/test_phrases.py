@@ -42,10 +42,15 @@ def where(monkeypatch: pytest.MonkeyPatch) -> Cell:
     return cell("phantoms", 64, "tiny_words", "paper")
 
 
+def _vectors(texts: list[str], roots: Roots) -> np.ndarray:
+    encoder = loading.load_text_encoder("tiny_words", roots)
+    return encoder.vectors(encoder.vocabulary.tokens(texts))
+
+
 def test_words_find_the_pictures_of_the_highest_cosine(at_hand: Roots, where: Cell):
     answer = search.find(TextQuery(f"  {WORDS}\n"), where, at_hand, k=7)
     pictures = evaluation.embeddings(where, "train", at_hand).vectors
-    vector = loading.load_text_encoder("tiny_words", at_hand).embed_text([WORDS])[0]
+    vector = _vectors([WORDS], at_hand)[0]
     cosines = pictures @ vector / np.linalg.norm(pictures, axis=1) / np.linalg.norm(vector)
     assert [each.index for each in answer.neighbours] == np.argsort(-cosines, kind="stable")[:7].tolist()
     np.testing.assert_allclose([each.score for each in answer.neighbours], np.sort(cosines)[::-1][:7], atol=1e-6)
@@ -66,7 +71,7 @@ def test_the_vector_is_open_clips_for_its_own_numbers(at_hand: Roots, where: Cel
     texts = [WORDS, "H&amp;E stained tissue, 40x", "x"]
     with torch.inference_mode():
         theirs = whole.encode_text(open_clip.tokenize(texts), normalize=True).numpy()
-    ours = loading.load_text_encoder("tiny_words", at_hand).embed_text(texts)
+    ours = _vectors(texts, at_hand)
     assert ours.dtype == np.float32
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 

@@ -15,7 +15,7 @@ import volume_files as files
 from conftest import REPOSITORY
 from PIL import Image
 
-from retrieval.datasets.catalogue import find_dataset
+from retrieval.datasets.catalogue import DATASETS, find_dataset
 from retrieval.datasets.collections import adding, records
 from retrieval.datasets.opening import locate, open_split
 from retrieval.roots import Roots
@@ -134,6 +134,15 @@ def test_python_prints_what_it_says(desk: Path, roots: Roots) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.split("\n")[:-1] == expected
+
+
+def test_data_that_is_licensed_otherwise_is_named() -> None:
+    others = {data.title: data.licence for data in DATASETS if not data.synthetic and data.licence != "CC-BY-4.0"}
+    said = {
+        title: f"{title} CC BY-{licence.removeprefix('CC-BY-').replace('-4', ' 4')}"
+        for title, licence in others.items()
+    }
+    assert said and all(README.count(words) == 2 for words in said.values())
 
 
 def test_files_that_are_named_exist() -> None:

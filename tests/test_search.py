@@ -204,9 +204,11 @@ def test_a_k_that_cannot_be_is_refused(breast, k):
 def test_in_a_small_gallery_k_reaches_all_the_others(empty_roots: Roots):
     where = cell("phantoms3d", 28, "shape")
     assert len(search.find(ItemQuery("train", 0), where, empty_roots, k=59).neighbours) == 59
-    assert len(search.find(ItemQuery("test", 0), where, empty_roots, k=59).neighbours) == 59
-    with pytest.raises(BadInput, match="k is 60"):
-        search.find(ItemQuery("test", 0), where, empty_roots, k=60)
+    assert len(search.find(ItemQuery("test", 0), where, empty_roots, k=60).neighbours) == 60
+    with pytest.raises(BadInput, match="holds 60 volumes, this one among them, so at most 59 neighbours can be shown"):
+        search.find(ItemQuery("train", 0), where, empty_roots, k=60)
+    with pytest.raises(BadInput, match="holds 60 volumes, so at most 60 neighbours can be shown"):
+        search.find(ItemQuery("test", 0), where, empty_roots, k=61)
 
 
 @pytest.mark.parametrize(("split", "index"), [("test", 156), ("test", -1), ("train", 546)])

@@ -23,7 +23,7 @@ Asked = UploadQuery | TextQuery | ArchivePicture  # what a command can ask with
 
 
 def ask(
-    queries: Sequence[Asked], address: Mapping[str, Any], roots: Roots, *, k: int, one_per_group: bool = False
+    queries: Sequence[Asked], address: Mapping[str, Any], roots: Roots, *, k: int | None, one_per_group: bool = False
 ) -> dict[str, Any]:
     """The document of `search`: an entry for each file or text, in order; `error` beside them if nothing could begin.
 

@@ -13,12 +13,13 @@ from retrieval import artifacts
 from retrieval.cells import cell
 from retrieval.cli.answering import Form, give, saying_no, share_on_stderr
 from retrieval.cli.collection_texts import next_step, text_of
+from retrieval.cli.outputs import check_output
 from retrieval.cli.tables import table
 from retrieval.datasets.collections import adding, archived, received, records
 from retrieval.datasets.collections.archive_address import Address, is_address, parse_address
 from retrieval.datasets.collections.dicomweb import plain_http
 from retrieval.datasets.collections.duplicates import contradicting, crossing, duplicates
-from retrieval.datasets.collections.imported import write_imported
+from retrieval.datasets.collections.imported import SUFFIXES, write_imported
 from retrieval.datasets.collections.records import Collection, File
 from retrieval.datasets.specs import SPLITS
 from retrieval.exporting import exported
@@ -108,7 +109,7 @@ def add(
                 progress=progress,
             )
         document = {**described(made), **_archive(name, roots)}
-    give(document, form, text=f"{text_of(made, document)}\n\n{next_step(made)}")
+    give(document, form, text=f"{text_of(made, document)}\n\n{next_step(made, roots)}")
 
 
 @app.command("list")
@@ -163,9 +164,12 @@ def export(
     Beside the pictures, the CSV is what `collection add` reads; the last three columns are not looked at then. A file
     of vectors can be added as a collection itself.
     """
+    if size is not None and not encoder:
+        raise typer.BadParameter("--size is of an extractor's vectors: name one with --encoder.")
     with saying_no(form):
         roots = roots_from_environment()
         found = records.find(name, roots)
+        check_output(to, endings=SUFFIXES if encoder else ())
         if encoder:
             asked = cell(name, size, encoder, roots=roots)
             written = write_imported(exported(asked, roots, progress=share_on_stderr()), to)

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from retrieval.cells import cell
 from retrieval.cli.tables import table
 from retrieval.datasets.collections import records
 from retrieval.datasets.collections.records import Collection
 from retrieval.datasets.collections.vectors import NUMBER
+from retrieval.evaluation import unrankable
+from retrieval.roots import Roots
 
 _MOST = 10  # of a long list; the document holds all
 
@@ -33,15 +36,12 @@ def text_of(found: Collection, document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def next_step(found: Collection) -> str:
-    """The command that a reader may want next."""
-    if found.vectors:
-        verb = "evaluate" if found.labelled else "search VECTOR.npy"
-        return f"Run: python -m retrieval {verb} --dataset {found.name} --encoder imported"
-    if not found.labelled:
-        query = "PICTURE" if found.ndim == 2 else "VOLUME"
-        return f"Run: python -m retrieval search {query} --dataset {found.name} --encoder efficientnet_lite0"
-    return f"Run: python -m retrieval evaluate --dataset {found.name} --encoder efficientnet_lite0"
+def next_step(found: Collection, roots: Roots) -> str:
+    """The command that a reader may want next: judge an extractor where one can be judged, else search."""
+    asked = cell(found.name, None, "imported" if found.vectors else "efficientnet_lite0", roots=roots)
+    query = "VECTOR.npy" if found.vectors else asked.data.noun.upper()
+    verb = f"search {query}" if unrankable(asked) else "evaluate"
+    return f"Run: python -m retrieval {verb} --dataset {found.name} --encoder {asked.encoder}"
 
 
 def _what(found: Collection, document: dict[str, Any]) -> str:

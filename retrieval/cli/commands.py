@@ -14,6 +14,7 @@ from retrieval.answers import TextQuery
 from retrieval.cells import Cell, cell
 from retrieval.cli import archives, asking, collecting, documents, precomputing, texts, verifying
 from retrieval.cli.answering import SAID_NO, Form, count_on_stderr, give, saying_no, share_on_stderr
+from retrieval.cli.device_options import Device
 from retrieval.datasets import opening
 from retrieval.datasets.catalogue import datasets, find_dataset
 from retrieval.datasets.download import plain_size
@@ -52,7 +53,6 @@ ProtocolName = Annotated[
         "autoencoder-N, umap-N; all fitted on the gallery only.",
     ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or cuda:1.")]
 FormOption = Annotated[Form, typer.Option("--format", help="For people, or one JSON document.")]
 
 
@@ -105,6 +105,8 @@ def download(
     """
     if (dataset is None) == (encoder is None):
         raise typer.BadParameter("name either --dataset or --encoder.")
+    if size is not None and encoder is not None:
+        raise typer.BadParameter("--size is of a dataset: weights are the same at each.")
     with saying_no(form):
         roots = roots_from_environment()
         document = _fetch_weights(encoder, roots) if encoder is not None else _fetch_data(dataset or "", size, roots)
@@ -250,7 +252,9 @@ def search(
     ] = None,
     size: Size = None,
     protocol: ProtocolName = "paper",
-    k: Annotated[int, typer.Option("-k", min=1, max=100, help="Neighbours of each picture.")] = 5,
+    k: Annotated[
+        int | None, typer.Option("-k", min=1, max=100, help="Neighbours of each picture; 5 if left out.")
+    ] = None,
     one_per_group: Annotated[
         bool, typer.Option("--one-per-group", help="Of each patient or case of a collection only the nearest picture.")
     ] = False,

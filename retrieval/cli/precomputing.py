@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from retrieval.cli.answering import SAID_NO, Form, give, saying_no, steps_on_stderr
+from retrieval.cli.device_options import Devices
 from retrieval.cli.tables import table
 from retrieval.datasets.download import plain_size
 from retrieval.encoders import devices
@@ -31,9 +32,7 @@ def precompute(
     encoders: Annotated[str, typer.Option(help="Names, separated by commas; all if left out.")] = "",
     protocols: Annotated[str, typer.Option(help="Names, separated by commas; paper if left out.")] = "",
     study: Annotated[bool, typer.Option("--study", help="The study's grid: nine extractors, eight datasets.")] = False,
-    device: Annotated[
-        str, typer.Option("--device", help="auto (each GPU, or the CPU), cpu, or cuda:0,cuda:1.")
-    ] = "auto",
+    device: Devices = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what there is to do.")] = False,
     form: Annotated[Form, typer.Option("--format", help="For people, or one JSON document.")] = Form.TEXT,
 ) -> None:

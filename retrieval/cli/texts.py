@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from retrieval import phrases
 from retrieval.cli.tables import table
 from retrieval.datasets.download import plain_size
 from retrieval.doctor import Check
 from retrieval.leaderboard import Figures, Row
 from retrieval.pictures.item import size_name
+from retrieval.protocols import find_protocol
 
 _LISTED = {
     "datasets": ("name", "title", "ndim", "task", "classes", "sizes", "at_hand", "licence"),
@@ -16,7 +18,7 @@ _LISTED = {
     "results": ("dataset", "size", "encoder", "protocol", "n_queries", "verified", "ACC@1", "mMV@5", "mAP@5"),
 }
 _MARKS = {"ok": "ok     ", "missing": "MISSING", "note": "note   "}
-_LEFT_OUT = "ACC@1 % groups left out"
+_LEFT_OUT = "ACC@1 % duplicates left out"
 _BOARD = (
     "encoder",
     "protocol",
@@ -26,7 +28,7 @@ _BOARD = (
     "95 %",
     "mMV@5 %",
     "mAP@5 %",
-    "ACC@1 % groups left out",
+    _LEFT_OUT,
     "",
 )
 
@@ -83,13 +85,13 @@ def evaluation(document: Mapping[str, Any]) -> str:
         {
             "metric": name,
             "as published": _with_hits(name, value, document["hits"], n),
-            "groups left out": _with_hits(name, left["metrics"].get(name), left["hits"], n),
+            "duplicates left out": _with_hits(name, left["metrics"].get(name), left["hits"], n),
             "study": _rounded(published.get(name)),
             "hits minus study": difference.get(name),
         }
         for name, value in document["metrics"].items()
     ]
-    columns = ["metric", "as published", "groups left out", *(["study", "hits minus study"] if published else [])]
+    columns = ["metric", "as published", "duplicates left out", *(["study", "hits minus study"] if published else [])]
     head = (
         f"{_place(document)}, {document['encoder']}, {document['protocol']}: {n} queries, "
         f"{left['grouped_queries']} of them with a duplicate in the gallery; data and weights "
@@ -112,7 +114,7 @@ def _against_chance(document: Mapping[str, Any]) -> str:
 
 def answers(document: Mapping[str, Any]) -> str:
     """Neighbours and vote of each query that was answered; the reason where one was not."""
-    return "\n\n".join(_answer(query) for query in document["queries"])
+    return "\n\n".join(_answer(query, document["protocol"]) for query in document["queries"])
 
 
 def board(rows: Sequence[Row]) -> str:
@@ -134,7 +136,7 @@ def _listed(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**record, **metrics, **sides, "size": named, "classes": len(record.get("classes", ()))}
 
 
-def _answer(query: Mapping[str, Any]) -> str:
+def _answer(query: Mapping[str, Any], protocol: str) -> str:
     asked = f"“{query['text']}”" if "text" in query else query["file"]
     if query["error"]:
         return f"{asked}: {query['error']['message']} {query['error']['remedy']}".rstrip()
@@ -149,7 +151,23 @@ def _answer(query: Mapping[str, Any]) -> str:
     how = [f"{query['compared']}."] if "compared" in query else []
     how += [] if query["verified"] else ["Data or weights are NOT verified."]
     notes = "".join(f"\n{said}" for said in [*how, *query.get("notes", ())])
-    return f"{asked}: {said}{warning}{notes}\n{table(rows, ('rank', 'index', 'label', 'score'))}"
+    rules = phrases.SIMILARITY if "text" in query else find_protocol(protocol)
+    known = f"\n{_trust(query['reliability'])}\nScore: {rules.score_name}."
+    return f"{asked}: {said}{warning}{notes}{known}\n{table(rows, ('rank', 'index', 'label', 'score'))}"
+
+
+def _trust(reliability: Mapping[str, Any] | None) -> str:
+    """How often a first neighbour like that of a picture of one's own is right, as counted on the test items."""
+    if reliability is None:
+        return "How far to trust this is not known."
+    hits, n, name = reliability["hits"], reliability["n"], reliability["label_name"]
+    if not n:
+        return f"How far to trust this is not known: of no test item does the first neighbour say “{name}”."
+    share, low, high = (100 * part for part in (hits / n, reliability["low"], reliability["high"]))
+    return (
+        f"Among test items whose first neighbour says “{name}”, {hits:,} of {n:,} are "
+        f"({share:.1f} %, 95 % interval {low:.1f} to {high:.1f})."
+    )
 
 
 def _row(row: Row) -> dict[str, Any]:

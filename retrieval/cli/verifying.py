@@ -13,6 +13,8 @@ import typer
 from retrieval import artifacts, verification
 from retrieval.cells import cell
 from retrieval.cli.answering import DONE, SAID_NO, Form, give, saying_no, share_on_stderr
+from retrieval.cli.device_options import Device
+from retrieval.cli.outputs import check_output
 from retrieval.cli.tables import table
 from retrieval.datasets.catalogue import find_dataset
 from retrieval.errors import Unavailable
@@ -36,7 +38,7 @@ def verify(
     every: Annotated[bool, typer.Option("--all", help="Every extractor whose weights are at hand.")] = False,
     dataset: Annotated[str, typer.Option("--dataset", help="Its name: see `list datasets`.")] = "breastmnist",
     size: Annotated[int, typer.Option("--size", help="Side in pixels.")] = 28,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or cuda:1.")] = "auto",
+    device: Device = "auto",
     out: Annotated[Path | None, typer.Option("--out", help="Write it to this .csv or .json file as well.")] = None,
     form: Annotated[Form, typer.Option("--format", help="For people, or one JSON document.")] = Form.TEXT,
 ) -> None:
@@ -49,6 +51,8 @@ def verify(
     if out is not None and out.suffix not in (".csv", ".json"):
         raise typer.BadParameter("--out ends in .csv or .json.")
     with saying_no(form):
+        if out is not None:
+            check_output(out)
         found = _verified(encoder, dataset, size, roots_from_environment(), device)
         document = [as_document(each) for each in found]
         if out is not None:

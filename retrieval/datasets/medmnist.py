@@ -41,9 +41,13 @@ def locate(dataset: Dataset, size: int, roots: Roots) -> Path | None:
 
 def describe_missing(dataset: Dataset, size: int, roots: Roots) -> Unavailable:
     """What to say where the file is not at hand: its name, its size, where it was looked for, what to do."""
-    name, most = dataset.files[size].name, plain_size(unpacked_size(dataset, size))
+    return _missing(dataset, size, roots, size_said=f" (at most {plain_size(unpacked_size(dataset, size))})")
+
+
+def _missing(dataset: Dataset, size: int, roots: Roots, *, size_said: str = "") -> Unavailable:
+    name = dataset.files[size].name
     return Unavailable(
-        f"{dataset.title} at {size} is not at hand: {name} (at most {most}) was looked for in "
+        f"{dataset.title} at {size} is not at hand: {name}{size_said} was looked for in "
         f"{', '.join(map(str, _searched(roots)))}.",
         remedy=f"{download_command(dataset, size)} fetches it, or put {name} into {roots.data[0]}."
         if roots.data
@@ -66,7 +70,7 @@ def fetch(dataset: Dataset, size: int, roots: Roots, *, report: Report) -> Path:
     try:
         download(file, target, progress=progress, at_most=most + most // 50 + (1 << 20))
     except Unavailable as error:
-        missing = describe_missing(dataset, size, roots)
+        missing = _missing(dataset, size, roots)  # the other sentence says how large it may be
         raise Unavailable(f"{missing.message} {error.message}", remedy=f"{error.remedy} {missing.remedy}") from error
     _remember(target, roots, file.md5)
     return target

@@ -1,6 +1,6 @@
 """Text sides, loaded: words -> vectors in the space that they share with the encoder's pictures."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -39,14 +39,8 @@ class TextEncoder:
     forward: Callable[[Any, Any], Any]
     tensors: Mapping[str, Any] = field(default_factory=dict)
 
-    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
-        """Texts to vectors in the joint space, float32 [N, D], each of length 1."""
-        whole = self.vocabulary.tokenizer.padded
-        batches = [list(texts)] if whole and texts else [[text] for text in texts]
-        return np.concatenate([self.vectors(self.vocabulary.tokens(batch)) for batch in batches])
-
     def vectors(self, tokens: Tokens) -> np.ndarray:
-        """Texts as numbers to vectors in the joint space, float32 [N, D]."""
+        """Texts as numbers to vectors in the joint space, float32 [N, D], each of length 1."""
         import torch
 
         tower = tower_of(self.spec)

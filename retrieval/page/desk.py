@@ -211,7 +211,9 @@ class Desk:
     def find(self, link: Link) -> Answer:
         """The Answer itself; RetrievalError where there is none. Extractors embed one or two pictures at a time."""
         with self.uploads.turns if link.token or link.text else contextlib.nullcontext():
-            return search.find(self.query(link), link.cell, self.roots, k=link.k, one_per_group=link.one_per_group)
+            return search.find(
+                self.query(link), link.cell, self.roots, k=link.asked_k, one_per_group=link.one_per_group
+            )
 
     def find_ready(self, link: Link) -> Answer:
         """As `find`, but Unavailable wherever the page itself would not answer at once: nothing is computed for it."""

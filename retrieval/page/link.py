@@ -11,10 +11,11 @@ from retrieval.datasets.catalogue import find_dataset
 from retrieval.encoders.catalogue import encoders_for, find_encoder
 from retrieval.errors import BadInput, RetrievalError, UnknownName
 from retrieval.phrases import plain
+from retrieval.pictures.item import size_choices
 from retrieval.roots import Roots
+from retrieval.votes import USUAL
 
 FEWEST, MOST = 1, 20
-K = 5
 ONE_PER_GROUP = "one-per-group"
 
 _ITEM = re.compile(r"(train|test)-(\d{1,9})")
@@ -36,7 +37,7 @@ class Link:
     """
 
     cell: Cell
-    k: int = K
+    k: int = USUAL
     item: ItemQuery | None = None
     token: str | None = None
     uploaded: bool = False
@@ -48,13 +49,14 @@ class Link:
         """Whether it says what is asked with."""
         return self.item is not None or self.token is not None or self.text is not None
 
+    @property
+    def asked_k(self) -> int | None:
+        """k where it is not the usual one, of which a small gallery may give fewer."""
+        return None if self.k == USUAL else self.k
+
     def with_item(self, item: ItemQuery) -> "Link":
         """The same question about a picture of the dataset."""
         return replace(self, item=item, token=None, uploaded=False, text=None)
-
-    def with_upload(self, token: str) -> "Link":
-        """The same question about an uploaded picture."""
-        return replace(self, item=None, token=token, uploaded=True, text=None)
 
 
 def parse(words: Mapping[str, str], default: Cell, roots: Roots | None = None) -> Link:
@@ -74,7 +76,7 @@ def parse(words: Mapping[str, str], default: Cell, roots: Roots | None = None) -
     text = words.get("text") if item is None and not uploaded else None
     return Link(
         cell=where,
-        k=neighbours_wanted(words.get("k", K)),
+        k=neighbours_wanted(words.get("k", USUAL)),
         item=None if uploaded or item is None else parse_item(item, where),
         token=token,
         uploaded=uploaded,
@@ -172,7 +174,7 @@ def _cell(words: Mapping[str, str], dataset: str, default: Cell, roots: Roots | 
     fitting = fitting_cell(dataset, default, roots)
     size = whole_number(words.get("size", fitting.size))
     if size is None:
-        raise UnknownName(f"size of {dataset}", words["size"][:20], fitting.data.sizes)
+        raise UnknownName(f"size of {dataset}", words["size"][:20], size_choices(fitting.data.sizes))
     encoder = words.get("encoder", fitting.encoder)
     usual = fitting.protocol if find_encoder(encoder).precision == "fp32" else None  # else the first that takes it
     return cell(dataset, size, encoder, words.get("protocol", usual), roots=roots)

@@ -1,5 +1,6 @@
 """A picture or volume -> an item of a dataset: what a search compares, the same for the command line and the page."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +33,11 @@ class ItemForm(Protocol):
 def size_name(size: int) -> str:
     """A size as it stands beside a dataset's name: `28`, or in words."""
     return "as they are" if size == AS_THEY_ARE else str(size)
+
+
+def size_choices(sizes: Iterable[int]) -> list[str]:
+    """Sizes as they are asked for: `28`, or `0 (as they are)`."""
+    return [str(size) if size != AS_THEY_ARE else f"{size} ({size_name(size)})" for size in sizes]
 
 
 def make_item(picture: Image.Image, *, dataset: ItemForm, size: int) -> np.ndarray:

@@ -90,7 +90,7 @@ def test_what_is_missing_is_blank_and_last_whichever_way_is_sorted(server, open_
         assert sort_by(page, "left:ACC@1") == expected
         values = column(page, "ACC@1")
         known = [value for value in values if value]
-        assert known, "the majority class has a number with groups left out"
+        assert known, "the majority class has a number with duplicates left out"
         assert values == known + [""] * (len(values) - len(known))
         assert len(values) - len(known) >= 9, "the study's rows have none"
 
@@ -122,7 +122,7 @@ def test_both_readings_stand_side_by_side(server, open_page):
     one = page.locator(".board-head th").count()
     choose(page, reading="both")
     assert page.locator(".board-head th").count() == one + 5
-    assert page.locator(".board-head").get_by_text("groups left out").count() == 5
+    assert page.locator(".board-head").get_by_text("duplicates left out").count() == 5
 
 
 def test_csv_holds_the_rows_that_are_shown(server, open_page, tmp_path):

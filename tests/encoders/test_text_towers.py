@@ -288,20 +288,6 @@ def test_medclips_text_side_is_the_mean_of_three_layers(name: str, weighted: Roo
             assert upstream.relative(ours, vector) <= 1e-5
 
 
-def test_a_text_for_medclip_does_not_depend_on_its_company(weighted: Roots, monkeypatch: pytest.MonkeyPatch):
-    spec = fewer(find_encoder("medclip"), layers=3)
-    keys = upstream.shallow(upstream.keys_of("keys_medclip_vit"), 3)
-    keys = {key: shape for key, shape in keys.items() if key.startswith("text_model.")}
-    keys = with_words(keys, r"text_model\.model\.embeddings\.word_embeddings\.weight")
-    keys.pop("text_model.model.embeddings.position_ids")
-    upstream.put(upstream.random_tensors(keys), spec, weighted)
-    encoder = loaded(spec, weighted, monkeypatch)
-    texts = ["pleural effusion", "no", "effusion no pleural no effusion"]
-    together = encoder.embed_text(texts)
-    assert together.shape == (3, 512) and together.dtype == np.float32
-    np.testing.assert_array_equal(together, np.concatenate([encoder.embed_text([text]) for text in texts]))
-
-
 # --- CONCH
 
 

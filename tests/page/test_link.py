@@ -36,7 +36,7 @@ def test_what_does_not_fit_the_dataset_gives_way_to_what_does():
 
 
 def test_an_uploads_token_is_never_in_an_address_to_share():
-    link = Link(cell=PREFERRED).with_upload(TOKEN)
+    link = Link(cell=PREFERRED, token=TOKEN, uploaded=True)
     assert TOKEN not in to_words(link)
     assert TOKEN in to_words(link, private=True)
     shared, private = read(to_words(link)), read(to_words(link, private=True))

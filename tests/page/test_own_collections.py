@@ -121,6 +121,16 @@ def test_without_labels_there_is_no_vote(tmp_path, empty_roots):
     assert value["query"]["label"] == "" and {card["mark"] for card in value["cards"]} == {None}
 
 
+def test_a_gallery_of_two_is_shown_whole_and_more_is_refused(tmp_path, empty_roots):
+    write_classes(tmp_path / "mine", {"dark": 2, "light": 1})
+    adding.add("mine", tmp_path / "mine", empty_roots)
+    desk = Desk(roots=empty_roots, uploads=open_uploads(empty_roots.cache), start=PHANTOMS)
+    value = prepared(desk)
+    assert (value["kind"], len(value["cards"])) == ("answer", 2)
+    assert len(desk.handle({**ASKED, "item": "train-0", "k": "5"})["cards"]) == 1
+    assert "holds 2 pictures, so at most 2 neighbours can be shown" in desk.handle({**ASKED, "k": "6"})["message"]
+
+
 def test_jobs_offer_it_and_say_its_size(desk):
     offered = jobs_tab._menus(desk.roots)["dataset"][-1]
     assert offered == ["mine", "mine", [0, 28, 64, 128, 224], True]

@@ -77,7 +77,13 @@ def add(
 
     def opened() -> Source:
         archived.check_not_begun(records.folder_of(name, roots))
-        return open_source(place, pattern=pattern, ndim=ndim)
+        source = open_source(place, pattern=pattern, ndim=ndim)
+        if label_tag and source.kind == "vectors":
+            raise BadInput(
+                "An attribute of DICOM files cannot be the label of vectors.",
+                remedy="Give the labels in the file, under the name labels.",
+            )
+        return source
 
     return _added(name, roots, opened, pattern=pattern, seed=seed, vectors=vectors, tags=tags, progress=progress)
 
@@ -205,10 +211,11 @@ def _made(
     looked, left_out = _looked_at(source, old, name, progress, tags)
     if len(looked) < FEWEST:
         why = f" The first that was left out: {left_out[0].reason}" if left_out else ""
-        noun = "pictures" if source.ndim == 2 else "volumes"
+        noun = "vector" if source.kind == "vectors" else "picture" if source.ndim == 2 else "volume"
+        held = f"1 {noun}" if len(looked) == 1 else f"{len(looked)} {noun}s"
         raise BadInput(
-            f"{source.path.name} holds {len(looked)} {noun} that can be read; a collection needs {FEWEST}.{why}",
-            remedy="Name a folder of class folders, a folder with a CSV (file,label), or a zip or tar of either.",
+            f"{source.path.name} holds {held} that can be read; a collection needs {FEWEST}.{why}",
+            remedy=f"Add {noun}s; at least {FEWEST} are needed.",
         )
     moved = _moved(looked, old)
     items = [
@@ -273,8 +280,9 @@ def _looked_at(
 def _check_gallery(splits: Sequence[SplitName], name: str) -> None:
     """A gallery of one picture has no neighbours for it."""
     if splits.count("train") < FEWEST - 1:
+        held = "one picture" if "train" in splits else "no picture"
         raise BadInput(
-            f"The gallery of {name} would hold {splits.count('train')} pictures; it needs {FEWEST - 1}.",
+            f"The gallery of {name} would hold {held}; it needs {FEWEST - 1}.",
             remedy="Put more pictures into the split train, or leave the splits out: they are made then.",
         )
 

@@ -8,6 +8,7 @@ import hashlib
 import io
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,7 @@ _NUMBERS = frozenset(
 )
 _PATIENT = 0x0010
 _SAFE_TEXTS = frozenset({"Manufacturer", "ManufacturerModelName"})  # besides codes, which are of a fixed list
+_LABELS = ("BodyPartExamined", "Modality", "ViewPosition")  # what people mostly take
 _CODE = re.compile(r"[A-Z0-9 _./+-]{1,64}")
 _TEXT = 64
 
@@ -90,11 +92,11 @@ def new_key() -> str:
     return secrets.token_hex(KEY_BYTES)
 
 
-def keyword_of(text: str) -> str:
+def keyword_of(text: str, *, such_as: Sequence[str] = ("Modality", "StudyDate")) -> str:
     """The keyword of an attribute, from its keyword or its eight hexadecimal digits.
 
     Raises:
-        UnknownName: It is not in DICOM's dictionary.
+        UnknownName: It is not in DICOM's dictionary; names the nearest that are, or else `such_as`.
     """
     from pydicom import datadict
 
@@ -103,7 +105,7 @@ def keyword_of(text: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9]{1,80}", text) and datadict.tag_for_keyword(text) is not None:
         return text
     near = difflib.get_close_matches(text[:80], datadict.keyword_dict, n=3, cutoff=0.7)
-    raise UnknownName("attribute in DICOM's dictionary", text[:80], near or ["Modality", "StudyDate", "..."])
+    raise UnknownName("attribute in DICOM's dictionary", text[:80], near or such_as)
 
 
 def names_a_person(keyword: str) -> bool:
@@ -125,7 +127,7 @@ def label_keyword(text: str) -> str:
     """
     from pydicom import datadict
 
-    keyword = keyword_of(text)
+    keyword = keyword_of(text, such_as=_LABELS)
     if names_a_person(keyword):
         raise BadInput(
             f"{keyword} tells of a person and cannot be a label.", remedy="Choose another, such as BodyPartExamined."
@@ -133,7 +135,7 @@ def label_keyword(text: str) -> str:
     if datadict.dictionary_VR(keyword) != "CS" and keyword not in _SAFE_TEXTS:
         raise BadInput(
             f"{keyword} is no code from a list: a date, a number or free text, in which people write names as well.",
-            remedy="Choose a code string, such as BodyPartExamined, Modality or ViewPosition.",
+            remedy=f"Choose a code string, such as {', '.join(_LABELS)}.",
         )
     return keyword
 

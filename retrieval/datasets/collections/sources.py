@@ -222,5 +222,5 @@ def _unknown_kind(path: Path, start: bytes) -> BadInput:
 
 def _without_pictures(path: Path, left_out: tuple[LeftOut, ...], *, noun: str) -> BadInput:
     some = " ".join(f"{each.name}: {each.reason}" for each in (*left_out[:2], *left_out[2:][-1:]))
-    why = f"Left out were, among others: {some}" if left_out else "It is empty."
+    why = f"Left out were, among others: {some}" if left_out else f"Put {noun}s into it, or name another."
     return unusable(path, f"it holds no {noun} that can be used", remedy=why)

@@ -67,7 +67,7 @@ const readingsShown = () => choices.reading.value === 'both' ? ['all', 'left'] :
 function metricColumn(index, reading, both) {
   const metric = data.metrics[index];
   return {
-    id: reading + ':' + metric.name, label: metric.name, sub: both ? (reading === 'all' ? 'as published' : 'groups left out') : '',
+    id: reading + ':' + metric.name, label: metric.name, sub: both ? (reading === 'all' ? 'as published' : 'duplicates left out') : '',
     about: metric.about, width: both ? 112 : 98, index, reading, metric, down: !metric.lower, numeric: true,
     key: (row) => row.ranked || !metric.accuracy ? value(row, {index, reading}) : null, cell: metricCell,
   };

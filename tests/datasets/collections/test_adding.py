@@ -128,6 +128,10 @@ def test_too_few_pictures_are_refused(tmp_path: Path, empty_roots: Roots):
     write_classes(tmp_path / "few", {"a": 1, "b": 1})
     with pytest.raises(BadInput, match="holds 2 pictures that can be read"):
         adding.add("few", tmp_path / "few", empty_roots)
+    (tmp_path / "few" / "b" / "00000.png").unlink()
+    with pytest.raises(BadInput, match="holds 1 picture that can be read") as refused:
+        adding.add("few", tmp_path / "few", empty_roots)
+    assert refused.value.remedy == "Add pictures; at least 3 are needed."
     assert records.names(empty_roots) == []
 
 

@@ -51,6 +51,10 @@ def test_codes_are_labels():
     assert label_keyword("00180015") == "BodyPartExamined"
     with pytest.raises(UnknownName, match="no attribute in DICOM's dictionary named 'BodyPart'"):
         keyword_of("BodyPart")
+    with pytest.raises(UnknownName) as caught:
+        label_keyword("Nonsense")
+    assert caught.value.remedy == "Valid: BodyPartExamined, Modality, ViewPosition."
+    assert all(label_keyword(keyword) for keyword in caught.value.remedy.strip(".").split(" ", 1)[1].split(", "))
 
 
 def test_a_group_is_keyed():

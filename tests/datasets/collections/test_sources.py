@@ -265,7 +265,7 @@ def test_no_source_at_all(tmp_path):
     assert "no such folder" in refused(tmp_path / "absent")
     assert "cannot be opened" in refused(tmp_path / ("x" * 300))
     (tmp_path / "empty").mkdir()
-    assert "It is empty." in refused(tmp_path / "empty")
+    assert "holds no picture that can be used. Put pictures into it" in refused(tmp_path / "empty")
     os.mkfifo(tmp_path / "pipe")
     assert "no such folder" in refused(tmp_path / "pipe")
 
