@@ -34,7 +34,7 @@ def roots(empty_roots) -> Roots:
     return replace(empty_roots, precomputed=empty_roots.cache / "nothing")
 
 
-def until(condition: Callable[[], object], *, seconds: float = 60) -> None:
+def until(condition: Callable[[], object], *, seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "this did not come about in time"
