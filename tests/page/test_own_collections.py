@@ -87,7 +87,7 @@ def test_what_takes_long_is_not_computed_in_place(desk, monkeypatch):
     monkeypatch.setattr(readiness, "A_MINUTE", 0.0)
     *said, last = desk.compute(ASKED)
     assert (last["kind"], last["compute"]) == ("problem", "")
-    assert "has not been computed yet" in last["message"] and "python -m retrieval evaluate" in last["remedy"]
+    assert "has not been computed yet" in last["message"] and "python -m retrieval precompute" in last["remedy"]
     assert not list(desk.roots.cache.rglob("neighbours/*"))
 
 
