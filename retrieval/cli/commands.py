@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from retrieval import doctor as examination
-from retrieval import evaluation, leaderboard, readiness
+from retrieval import evaluation, leaderboard
 from retrieval.answers import TextQuery
 from retrieval.cells import Cell, cell
 from retrieval.cli import archives, asking, collecting, documents, precomputing, texts, verifying
@@ -216,16 +216,14 @@ def evaluate(
 ) -> None:
     """The numbers of one cell.
 
-    Beside the study's, where it has some. What is missing is computed: also the neighbours and vectors that a search
-    needs, where the numbers are there already and the weights are at hand.
+    Beside the study's, where it has some. They are computed where they are not there yet.
     """
     with saying_no(form):
         roots = roots_from_environment()
         asked = cell(dataset, size, encoder, protocol, roots=roots)
         found = evaluation.evaluate(asked, roots, device=device, progress=share_on_stderr())
-        if readiness.lacking(asked, roots, device=device) is None:
-            prepare(asked, roots, device=device, progress=share_on_stderr())
         if write_precomputed or write_gallery:
+            prepare(asked, roots, device=device, progress=share_on_stderr())
             ship(asked, roots, gallery=write_gallery)
         study = published_row(roots, **asked.names)
         floor = leaderboard.baselines(asked.data, asked.size, roots=roots, opened=True)
