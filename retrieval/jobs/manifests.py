@@ -33,7 +33,7 @@ class Line:
         error: Why it failed, and what to do; empty where it did not.
         estimated: The seconds that the plan, as written for two processor cores, thought it would take.
         by: With what it was made: data and weights by their digests; runtime, device, batch and precision of its
-            vectors. Empty where no Result was.
+            vectors. Empty where this run has made no Result: it was there, or none can be.
     """
 
     cell: str

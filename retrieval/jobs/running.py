@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from retrieval.cells import Cell
+from retrieval.embeddings.embedding import Progress
 from retrieval.embeddings.listening import Listener
 from retrieval.embeddings.together import embed_together, geometry
 from retrieval.encoders import devices, memory
 from retrieval.errors import Busy, RetrievalError, Unavailable
-from retrieval.evaluation import evaluate, sides_of, unrankable
+from retrieval.evaluation import evaluate, fingerprint_of, marks, sides_of, stored_result, unrankable
 from retrieval.jobs import manifests
 from retrieval.jobs.manifests import Line, Manifest
 from retrieval.jobs.plan import Entry
@@ -117,9 +118,8 @@ class _Work:
                 self._tell(entry, "Reading data and weights.", 0.0)
                 shared = self._embed_together(entry)
                 told = partial(self._tell, entry)
+                made = self._judge(entry.cell, told)
                 prepare(entry.cell, self.roots, device=self.device, progress=told)
-                if unrankable(entry.cell) is None:
-                    made = evaluate(entry.cell, self.roots, device=self.device, progress=told)
             self.done.append(entry.cell)
         except Busy:
             state = "busy"
@@ -141,6 +141,14 @@ class _Work:
             self.manifest.write(tuple(self.lines.values()), ended=ended)
         except (OSError, RetrievalError) as error:
             log.warning("How the run ended cannot be written: %s", error)
+
+    def _judge(self, cell: Cell, told: Progress) -> Result | None:
+        """Evaluate a cell, where it can be; its Result, if it was not there before."""
+        if unrankable(cell) is not None:
+            return None
+        before = stored_result(cell, fingerprint_of(marks(cell, self.roots)), self.roots)
+        result = evaluate(cell, self.roots, device=self.device, progress=told)
+        return result if before is None else None
 
     def _embed_together(self, entry: Entry) -> float:
         """Embed this cell and all to come that see the same pictures; the seconds that it took, none where none does.

@@ -80,8 +80,8 @@ def _end(processes: Sequence[subprocess.Popen[str]]) -> None:
 
 def _ended(code: int) -> str:
     """What the exit code of a process that did not do all says of it; below 0 it is a signal's number."""
-    if code == 1:  # it said no to some cells
-        return "Some cells were not computed."
+    if code == 1:  # it said no to some cells, or another had them
+        return "Some cells were left, perhaps to another process."
     return f"The process was ended by signal {-code}." if code < 0 else f"The process ended with code {code}."
 
 

@@ -296,6 +296,6 @@ def _watch(roots: Roots, over: threading.Event) -> None:
                 rest = LOOK_EVERY
             elif ensure(roots) is not None:
                 rest = min(LONGEST_REST, 2 * rest)  # one that ends at once, again and again, is started less often
-        except OSError:
+        except (OSError, RetrievalError):
             log.exception("The queue cannot be watched.")
             rest = LONGEST_REST

@@ -140,7 +140,8 @@ class Desk:
         if ready.state != "minute" or link.cell.rules in PROTOCOLS or queueing_allowed():
             return ready
         message = f"{ready.message} On this server only protocols that the menu offers are computed for visitors."
-        remedy = f"Choose one of them. Or, on the machine that serves this page: {readiness.command(link.cell)}"
+        command = readiness.command(link.cell).removeprefix("Run: ")
+        remedy = f"Choose one of them, or run on the machine that serves this page: {command}"
         return replace(ready, state="command", message=message, remedy=remedy)
 
     def _prepare(self, link: Link, say: Progress) -> None:

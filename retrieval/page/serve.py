@@ -69,7 +69,7 @@ def wanted_host(environ: Mapping[str, str] = os.environ) -> str:
 def _check_address(host: str, port: int) -> None:
     """Asked before anything is loaded: Gradio would say it late, and not why."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             if os.name != "nt":  # as servers do: a port whose last connections are only dying is free
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -105,7 +105,7 @@ def answered(
     asked = f"{to_words(link, private=True)}&{urlencode({'v': version})}"
     return {
         "kind": "answer",
-        **_frame(link, history, notice),
+        **_frame(link, history, notice, shown=len(answer.neighbours)),
         "version": version,
         "instead": no_upload(link.cell, readiness),
         "getting": getting,
@@ -205,15 +205,17 @@ def _own_needs_weights(cell: Cell) -> str:
     return f"Asking with your own {noun} needs the weights of {cell.spec.title}, which are not at hand."
 
 
-def _frame(link: Link, history: History, notice: str) -> dict[str, Any]:
-    cell = link.cell
+def _frame(link: Link, history: History, notice: str, *, shown: int | None = None) -> dict[str, Any]:
+    """What every kind of panel has; `shown`: how many neighbours an answer has, of a small gallery fewer than asked."""
+    cell, count = link.cell, link.k if shown is None else shown
+    neighbours = f"{count} neighbour" if count == 1 else f"{count} neighbours"
     return {
         "address": to_words(link),
         "private": to_words(link, private=True),
         "token": link.token or "",
         "history": history,
         "notice": notice,
-        "now": f"{cell.data.title} {size_name(cell.size)} · {cell.spec.title} · {link.k} neighbours",
+        "now": f"{cell.data.title} {size_name(cell.size)} · {cell.spec.title} · {neighbours}",
         "about": f"{cell.data.about} {cell.spec.about}",
         "extractor": extractors.facts(cell.spec, cell.data),
         "getting": None,

@@ -223,7 +223,7 @@ def test_to_have_failed_with_a_cell_is_not_to_have_got_on(roots, monkeypatch, ev
     def fails_then_dies(cell, *_, **__):
         raise Unavailable("No.") if cell.protocol == "cosine" else Died
 
-    monkeypatch.setattr(running, "prepare", fails_then_dies)
+    monkeypatch.setattr(running, "evaluate", fails_then_dies)
     job = queue.add(replace(CHEAP, protocols=("cosine", "paper")), roots, title="Two")
     assert die_often(job, roots, times=10) == queue.ATTEMPTS
     failed = queue.find(job.id, roots)

@@ -67,7 +67,7 @@ def test_visitors_of_a_public_server_have_only_what_the_menu_offers_computed(des
     *_, last = questions.compute(desk, {"words": tiny("pca-7")})
     for said in (value, last):
         assert "only protocols that the menu offers" in said["message"]
-        assert "python -m retrieval evaluate" in said["remedy"] and "--protocol pca-7" in said["remedy"]
+        assert "python -m retrieval precompute" in said["remedy"] and "--protocols pca-7" in said["remedy"]
     assert not [path for path in desk.roots.cache.rglob("*") if "pca-7" in path.parts]
     assert desk.handle(tiny("cosine"))["compute"]
     *_, last = questions.compute(desk, {"words": tiny("cosine")})
