@@ -170,7 +170,9 @@ def test_formats_off_the_list_are_refused_though_pillow_knows_them(refusal, kind
 
 
 def test_no_file(tmp_path):
-    for path in (tmp_path, tmp_path / "absent.png", tmp_path / "a\0b.png", tmp_path / ("n" * 400)):
+    with pytest.raises(BadInput, match="is a folder. Name one file"):
+        read_picture(tmp_path)
+    for path in (tmp_path / "absent.png", tmp_path / "a\0b.png", tmp_path / ("n" * 400)):
         with pytest.raises(BadInput, match="There is no file|cannot be opened: File name too long"):
             read_picture(path)
 
