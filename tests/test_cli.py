@@ -252,6 +252,8 @@ def test_evaluate_computes_the_contract_document(run: Run, breast: Roots, tmp_pa
     for path in made:
         path.unlink()
     for_people = run("evaluate", *PIXELS, roots=anew)
+    cell = ("--datasets", "breastmnist", "--sizes", "28", "--encoders", "pixels", "--protocols", "paper")
+    assert "1 cells computed" in run("precompute", *cell, roots=anew).stdout
     assert all(path.is_file() for path in made), "what lacks beside a stored result is computed too"
     assert f"{document['metrics']['ACC@1']:.2f} % ({document['hits']['ACC@1']} of 156)" in for_people.stdout
 
@@ -308,7 +310,7 @@ def test_evaluate_speaks_of_duplicates_where_it_leaves_them_out(run: Run, breast
 
 def test_where_nothing_is_known_of_an_answer_that_is_said() -> None:
     none = {"basis": "first neighbour", "label_name": "rare", "hits": 0, "n": 0, "low": None, "high": None}
-    query = {"error": None, "neighbours": [], "vote": None, "nearness": None, "reliability": None}
+    query = {"error": None, "neighbours": [], "vote": None, "nearness": None, "reliability": None, "verified": True}
     words = texts.answers({"protocol": "paper", "queries": [{**query, "text": "a scar"}]})
     assert "How far to trust this is not known.\nScore: cosine similarity" in words
     unseen = texts.answers({"protocol": "paper", "queries": [{**query, "file": "a.png", "reliability": none}]})
