@@ -253,7 +253,7 @@ def test_evaluate_computes_the_contract_document(run: Run, breast: Roots, tmp_pa
         path.unlink()
     for_people = run("evaluate", *PIXELS, roots=anew)
     cell = ("--datasets", "breastmnist", "--sizes", "28", "--encoders", "pixels", "--protocols", "paper")
-    assert "1 cells computed" in run("precompute", *cell, roots=anew).stdout
+    assert "1 cell computed" in run("precompute", *cell, roots=anew).stdout
     assert all(path.is_file() for path in made), "what lacks beside a stored result is computed too"
     assert f"{document['metrics']['ACC@1']:.2f} % ({document['hits']['ACC@1']} of 156)" in for_people.stdout
 

@@ -179,9 +179,13 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 def _summary(entries: tuple[Entry, ...], outcome: Outcome) -> str:
     missing = [entry for entry in entries if entry.state == "unavailable"]
-    lines = [f"{len(outcome.done)} cells computed, {sum(entry.state == 'done' for entry in entries)} were there."]
+    lines = [f"{_cells(len(outcome.done))} computed, {sum(entry.state == 'done' for entry in entries)} were there."]
     lines += [f"{cell.key}: {message} {remedy}".rstrip() for cell, message, remedy in outcome.failed]
     lines += [f"{cell.key}: another process is at work on it." for cell in outcome.busy]
     if missing:
-        lines.append(f"{len(missing)} cells are unavailable; --dry-run says why.")
+        lines.append(f"Unavailable: {_cells(len(missing))}; --dry-run says why.")
     return "\n".join(lines)
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"
