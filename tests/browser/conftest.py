@@ -115,6 +115,7 @@ def running(roots: Roots, scratch: Path, *, script: Path = APP, **environment: s
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
     said = log.read_text(errors="replace")
     assert "Traceback" not in said, f"The server wrote a stack trace:\n{said[-4000:]}"
 
